@@ -1,0 +1,150 @@
+/**
+ * The whole surface of the native addon as TypeScript sees it. `native/src/lib.rs` registers exactly these names and a
+ * test compares the two. Knows nothing of schedulers, files' formats or HTTP.
+ *
+ * Threads: one `NativeModel` belongs to the JavaScript thread that made it; `step` computes on the model's own threads.
+ * All arrays in `NativeBuffers` are views of native memory, allocated once; they are written between steps and must not
+ * be touched while a `step` is under way, and not after `dispose`.
+ */
+
+export type KvDtype = 'f32' | 'bf16'
+export type Activations = 'f32' | 'int8'
+
+export interface NativeCapabilities {
+  /** Must equal `NATIVE_ABI`; raised whenever this file changes meaning. */
+  readonly abi: number
+  /** Kernel family chosen at load: `avx512-vnni`, `avx2`, `neon`, `scalar`. */
+  readonly kernels: string
+  /** CPU features that the choice was made from. */
+  readonly cpuFeatures: readonly string[]
+}
+
+/** K and V of one layer: `[numBlocks, numKvHeads, blockSize, headDim]` each (the inner order is the kernel's). */
+export interface NativeKvLayer {
+  readonly numKvHeads: number
+  readonly headDim: number
+}
+
+export interface NativeModelOptions {
+  /** Path of libonnxruntime; one per process, the first call wins and a different one later is an error. */
+  readonly ortLibrary: string
+  /** Compute threads, the caller of `step` not counted; 1 ≤ n. */
+  readonly threads: number
+  readonly activations: Activations
+  readonly kvDtype: KvDtype
+  readonly kvLayers: readonly NativeKvLayer[]
+  /** Tokens per KV block: 16, 32 or 64. */
+  readonly blockSize: number
+  readonly numBlocks: number
+  readonly maxNumBatchedTokens: number
+  readonly maxNumSeqs: number
+  readonly maxBlocksPerSeq: number
+  readonly maxLogitsRows: number
+  readonly vocabSize: number
+}
+
+/** Bytes of one stored tensor inside an opened file. Parts of one weight are joined along the outermost dimension. */
+export interface NativeWeightPart {
+  readonly file: string
+  readonly offset: number
+  readonly byteLength: number
+  /** A name of `TENSOR_FORMATS`. */
+  readonly format: string
+  /** Outermost first: `[outFeatures, inFeatures]` for a linear or an embedding, `[n]` for a vector. */
+  readonly shape: readonly number[]
+}
+
+/**
+ * `linear`: packed for `Linear` (and readable by `Embedding` when tied). `vector`: f32 (norm weights, biases).
+ * `constant`: f32 values given by the graph itself (`values`), such as RoPE inverse frequencies.
+ */
+export interface NativeWeight {
+  readonly name: string
+  readonly kind: 'linear' | 'vector' | 'constant'
+  readonly parts?: readonly NativeWeightPart[]
+  readonly values?: Float32Array
+}
+
+/** Inputs and outputs of one step. `T` tokens, `B` sequences, `L` logits rows; capacity is the option's maximum. */
+export interface NativeBuffers {
+  readonly tokenIds: Int32Array // [maxT]
+  readonly positions: Int32Array // [maxT] absolute position of each row
+  readonly slotMapping: Int32Array // [maxT] blockId * blockSize + offset; -1 = do not store
+  readonly queryStarts: Int32Array // [maxB + 1] first row of each sequence; last entry = T
+  readonly contextLengths: Int32Array // [maxB] tokens whose KV is visible after this step
+  readonly blockTables: Int32Array // [maxB * maxBlocksPerSeq] row b at b * maxBlocksPerSeq
+  readonly logitsRows: Int32Array // [maxL] rows of T whose logits are wanted, ascending
+  readonly samplerSlots: Int32Array // [maxL] sampler slot that draws from this row; -1 = none
+  readonly samplePositions: Int32Array // [maxL] absolute position of the token that is drawn (key of the random draw)
+  readonly targetIds: Int32Array // [maxL] token whose logprob is wanted instead of a draw; -1 = none
+  readonly topLogprobCounts: Int32Array // [maxL] alternatives wanted, 0…20; -1 = no logprobs at all
+  readonly sampledIds: Int32Array // [maxL] out
+  readonly sampledLogprobs: Float32Array // [maxL] out: logprob of the drawn token or of the target, of raw logits
+  readonly sampledRanks: Int32Array // [maxL] out: 1 = most likely
+  readonly topIds: Int32Array // [maxL * 20] out, most likely first, ties by lower id
+  readonly topLogprobs: Float32Array // [maxL * 20] out
+  readonly logits: Float32Array // [maxL * vocabSize] out; raw, before any processor
+}
+
+/** What the native sampler needs to know of a sequence; the engine's `SamplingParams` said in numbers. */
+export interface NativeSamplerSpec {
+  readonly temperature: number // 0 = greedy
+  readonly topP: number
+  readonly topK: number // 0 = off
+  readonly minP: number
+  readonly presencePenalty: number
+  readonly frequencyPenalty: number
+  readonly repetitionPenalty: number
+  readonly seed: bigint // unsigned 64 bits
+  readonly choice: number
+  /** Masked until `minTokens` tokens have been drawn. */
+  readonly stopTokenIds: Int32Array
+  readonly minTokens: number
+  readonly logitBiasIds: Int32Array
+  readonly logitBiasValues: Float32Array
+  readonly promptIds: Int32Array
+  /** Tokens drawn before (after preemption the sequence comes back with them). */
+  readonly outputIds: Int32Array
+}
+
+export interface NativeModel {
+  readonly buffers: NativeBuffers
+  /** Map, check and pack weights; runs on the compute threads. Rejects when bytes and shape disagree. */
+  loadWeights(weights: readonly NativeWeight[]): Promise<void>
+  /** Build the session from a serialized ONNX model whose nodes are of domain `ingot`. After this, `step` may be called. */
+  createSession(onnx: Uint8Array): Promise<void>
+  /**
+   * Run one step on the first `numTokens` rows, `numSeqs` sequences and `numLogitsRows` logits rows, then draw.
+   * Rejects without poisoning the model; the KV written by the step is then unspecified for its slots only.
+   */
+  step(numTokens: number, numSeqs: number, numLogitsRows: number): Promise<void>
+  /** Bind a sampler slot, 0 ≤ slot < maxNumSeqs. A drawn token is added to its counts by `step` itself. */
+  setSampler(slot: number, spec: NativeSamplerSpec): void
+  clearSampler(slot: number): void
+  /** Bytes held: packed weights, KV pool (reserved), buffers. */
+  memory(): { readonly weightsBytes: number; readonly kvBytes: number; readonly buffersBytes: number }
+  /** Frees everything; waits for a step under way. Idempotent. */
+  dispose(): void
+}
+
+/** One tokenizer, made from the text of a Hugging Face `tokenizer.json`. Immutable; any call may run at any time. */
+export interface NativeTokenizer {
+  readonly vocabSize: number
+  encode(text: string, addSpecialTokens: boolean): Int32Array
+  /** Off the event loop, for long texts. */
+  encodeAsync(text: string, addSpecialTokens: boolean): Promise<Int32Array>
+  /** Bytes of one token as the decoder would emit them in the middle of a text; empty for unknown ids. */
+  tokenBytes(id: number): Uint8Array
+  /** Whole-sequence decoding by the tokenizer's own decoder, invalid UTF-8 replaced. */
+  decode(ids: Int32Array, skipSpecialTokens: boolean): string
+  tokenToId(token: string): number | null
+  isSpecial(id: number): boolean
+}
+
+export interface NativeBinding {
+  capabilities(): NativeCapabilities
+  readonly Model: new (options: NativeModelOptions) => NativeModel
+  readonly Tokenizer: new (tokenizerJson: string) => NativeTokenizer
+}
+
+export const NATIVE_ABI = 1

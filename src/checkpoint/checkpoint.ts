@@ -1,0 +1,30 @@
+/**
+ * A checkpoint as every reader presents it: metadata, and an index of named tensors with where their bytes are.
+ * Knows formats and byte ranges; knows nothing of architectures' mathematics, ORT or where the file came from.
+ */
+
+import type { TensorFormat } from '../base/tensor-format.ts'
+
+/** One stored tensor. `offset + byteLength` has been checked against the file's size. */
+export interface TensorInfo {
+  readonly name: string
+  readonly format: TensorFormat
+  /** Outermost dimension first (GGUF's own order reversed). */
+  readonly shape: readonly number[]
+  readonly file: string
+  /** From the start of the file, bytes. */
+  readonly offset: number
+  readonly byteLength: number
+}
+
+export type MetadataValue = string | number | bigint | boolean | readonly MetadataValue[]
+
+export interface Checkpoint {
+  readonly kind: 'gguf' | 'safetensors'
+  /** Files it consists of, first the one that was named. */
+  readonly files: readonly string[]
+  /** GGUF key-values, or the parsed `config.json`. 64-bit integers within 2^53 are numbers. */
+  readonly metadata: ReadonlyMap<string, MetadataValue>
+  readonly tensors: ReadonlyMap<string, TensorInfo>
+  readonly totalTensorBytes: number
+}

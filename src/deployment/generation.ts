@@ -1,0 +1,72 @@
+/**
+ * The canonical request and the one event stream inside: what every dialect translates to and from (D8).
+ * Knows no dialect's field names and no engine internals.
+ */
+
+import type { RequestId } from '../base/ids.ts'
+import type { SamplingParams } from '../sampling/sampling-params.ts'
+
+export interface ChatMessage {
+  readonly role: string
+  readonly content: string | null
+  readonly name?: string
+  readonly toolCalls?: readonly unknown[]
+  readonly toolCallId?: string
+}
+
+export type GenerationInput =
+  | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[]; readonly tools: readonly unknown[] | null }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'tokens'; readonly tokenIds: readonly number[] }
+
+/** `maxTokens: null` = as many as the context allows. `seed: null` = drawn by the deployment and recorded. */
+export interface GenerationRequest {
+  readonly id: RequestId
+  /** The model name or alias as the caller wrote it. */
+  readonly requestedModel: string
+  /** Who asks: the bearer token's principal or the local default. */
+  readonly principal: string
+  readonly input: GenerationInput
+  readonly sampling: Omit<SamplingParams, 'seed' | 'maxTokens'>
+  readonly seed: bigint | null
+  readonly maxTokens: number | null
+  readonly numChoices: number
+  /** Strings that end a choice; the match is left out of the text. */
+  readonly stop: readonly string[]
+}
+
+/** One token with its text, for logprobs in any dialect. `bytes` are exact even where the text is not whole UTF-8. */
+export interface TokenLogprob {
+  readonly tokenId: number
+  readonly text: string
+  readonly bytes: Uint8Array
+  readonly logprob: number
+  readonly rank: number
+  readonly top: readonly { readonly tokenId: number; readonly text: string; readonly bytes: Uint8Array; readonly logprob: number }[]
+}
+
+export type FinishReason = 'stop' | 'length' | 'cancelled' | 'error'
+
+export interface GenerationUsage {
+  readonly promptTokens: number
+  readonly cachedPromptTokens: number
+  /** Over all choices, stop tokens included. */
+  readonly completionTokens: number
+}
+
+export interface GenerationTiming {
+  readonly queueMs: number
+  readonly prefillMs: number
+  readonly decodeMs: number
+  readonly totalMs: number
+}
+
+/** Events come in this order: `started`, (`prompt-logprobs`), deltas, one `finished` a choice, one `done`. */
+export type GenerationEvent =
+  | { readonly type: 'started'; readonly modelId: string; readonly systemFingerprint: string; readonly promptTokenIds: Int32Array; readonly promptText: string | null }
+  /** One entry a prompt token; `null` for the first. Of choice 0. */
+  | { readonly type: 'prompt-logprobs'; readonly entries: readonly (TokenLogprob | null)[] }
+  /** `text` may be empty (a held-back partial character or possible stop string) while `tokenIds` is not. */
+  | { readonly type: 'delta'; readonly choice: number; readonly text: string; readonly tokenIds: readonly number[]; readonly logprobs: readonly TokenLogprob[] | null }
+  | { readonly type: 'finished'; readonly choice: number; readonly reason: FinishReason; readonly stopString: string | null; readonly stopTokenId: number | null }
+  | { readonly type: 'done'; readonly usage: GenerationUsage; readonly timing: GenerationTiming; readonly seed: bigint }

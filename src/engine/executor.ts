@@ -1,0 +1,48 @@
+/**
+ * What the engine needs of whatever computes: fill the batch's rows, call `execute`, read the drawn tokens.
+ * Implementations live in `execution/`; one conformance suite runs on all of them. No ORT, no HTTP, no node:* here.
+ */
+
+import type { SamplingParams } from '../sampling/sampling-params.ts'
+
+/** Upper bounds that size every per-step array. */
+export interface BatchLimits {
+  readonly maxNumBatchedTokens: number
+  readonly maxNumSeqs: number
+  readonly maxBlocksPerSeq: number
+  readonly maxLogitsRows: number
+  readonly blockSize: number
+  readonly numBlocks: number
+  readonly vocabSize: number
+}
+
+/** The per-step arrays, allocated once; see `native/binding.ts` for each one's meaning and shape. */
+export interface BatchArrays {
+  readonly tokenIds: Int32Array // [maxT]
+  readonly positions: Int32Array // [maxT]
+  readonly slotMapping: Int32Array // [maxT]
+  readonly queryStarts: Int32Array // [maxB + 1]
+  readonly contextLengths: Int32Array // [maxB]
+  readonly blockTables: Int32Array // [maxB * maxBlocksPerSeq]
+  readonly logitsRows: Int32Array // [maxL]
+  readonly samplerSlots: Int32Array // [maxL]
+  readonly samplePositions: Int32Array // [maxL]
+  readonly targetIds: Int32Array // [maxL]
+  readonly topLogprobCounts: Int32Array // [maxL]
+  readonly sampledIds: Int32Array // [maxL] out
+  readonly sampledLogprobs: Float32Array // [maxL] out
+  readonly sampledRanks: Int32Array // [maxL] out
+  readonly topIds: Int32Array // [maxL * MAX_TOP_LOGPROBS] out
+  readonly topLogprobs: Float32Array // [maxL * MAX_TOP_LOGPROBS] out
+}
+
+export interface Executor {
+  readonly limits: BatchLimits
+  readonly arrays: BatchArrays
+  /** Bind a sampler to `slot`, 0 ≤ slot < maxNumSeqs, for a sequence that starts or comes back with `outputIds`. */
+  addSequence(slot: number, params: SamplingParams, choice: number, promptIds: Int32Array, outputIds: Int32Array): void
+  removeSequence(slot: number): void
+  /** Compute the first rows of the arrays and draw. A rejection fails the sequences of this step, not the engine. */
+  execute(numTokens: number, numSeqs: number, numLogitsRows: number): Promise<void>
+  close(): Promise<void>
+}
