@@ -1,0 +1,51 @@
+/**
+ * SHA-256 of a file, streamed. Knows nothing of what the file holds.
+ */
+
+import { createHash } from 'node:crypto'
+import { open } from 'node:fs/promises'
+import { readFailure } from './errors.ts'
+
+/** Large enough that hashing, not reading, is the limit. */
+const CHUNK_BYTES = 1024 * 1024
+
+export interface DigestOptions {
+  /** Called after every chunk of 1 MiB. */
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Hash the whole file.
+ *
+ * @returns 64 lower-case hex digits
+ * @throws ServingError CHECKPOINT_NOT_FOUND or CHECKPOINT_UNREADABLE; the signal's reason when it is aborted
+ *
+ * Cost: about 1 s a gigabyte; holds 1 MiB.
+ */
+export async function digestFile(file: string, options: DigestOptions = {}): Promise<string> {
+  const { onProgress, signal } = options
+  const hash = createHash('sha256')
+  let doneBytes = 0
+  try {
+    const handle = await open(file, 'r')
+    try {
+      const { size } = await handle.stat()
+      const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
+      for (;;) {
+        signal?.throwIfAborted()
+        const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES, doneBytes)
+        if (bytesRead === 0) break
+        hash.update(chunk.subarray(0, bytesRead))
+        doneBytes += bytesRead
+        onProgress?.(doneBytes, size)
+      }
+    } finally {
+      await handle.close()
+    }
+  } catch (cause) {
+    if (signal?.aborted) throw signal.reason
+    throw readFailure(file, doneBytes, cause)
+  }
+  return hash.digest('hex')
+}

@@ -1,0 +1,94 @@
+/**
+ * Errors of checkpoint files. Every one that speaks of a place in a file fills `file`, `offset` (bytes from the file's
+ * start), `field`, `expected`, `got` and `next`, so that a person can open the file at the very byte.
+ */
+
+import {
+  defineErrors,
+  type ErrorDefinition,
+  type ServingError,
+  type ServingErrorOptions,
+} from '../base/errors.ts'
+
+type PlaceCode =
+  | 'CHECKPOINT_BAD_MAGIC'
+  | 'CHECKPOINT_UNSUPPORTED_VERSION'
+  | 'CHECKPOINT_SPLIT_FILE'
+  | 'CHECKPOINT_TRUNCATED'
+  | 'CHECKPOINT_TOO_LARGE'
+  | 'CHECKPOINT_BAD_FIELD'
+  | 'CHECKPOINT_BAD_TENSOR'
+  | 'CHECKPOINT_UNSUPPORTED_TENSOR_TYPE'
+
+export type CheckpointErrorCode =
+  | PlaceCode
+  | 'CHECKPOINT_NOT_FOUND'
+  | 'CHECKPOINT_UNREADABLE'
+  | 'CHECKPOINT_CHANGED'
+  | 'CHECKPOINT_UNSUPPORTED_KIND'
+
+const place = '{file}: expected {expected} for {field} at byte {offset}, got {got}; {next}'
+
+const table: Readonly<Record<CheckpointErrorCode, ErrorDefinition>> = {
+  CHECKPOINT_NOT_FOUND: {
+    status: 404,
+    retryable: false,
+    message: 'expected a checkpoint at {file}, found nothing there; check the path',
+  },
+  CHECKPOINT_UNREADABLE: {
+    status: 500,
+    retryable: false,
+    message:
+      '{file}: reading failed at byte {offset} with {got}; check the file permissions and the disk',
+  },
+  CHECKPOINT_CHANGED: {
+    status: 409,
+    retryable: true,
+    message:
+      '{file}: expected {expected} bytes as when it was opened, got {got}; open it again when nothing writes to it any more',
+  },
+  CHECKPOINT_UNSUPPORTED_KIND: {
+    status: 422,
+    retryable: false,
+    message: '{file}: expected one of {expected}, got {got}; {next}',
+  },
+  CHECKPOINT_BAD_MAGIC: { status: 422, retryable: false, message: place },
+  CHECKPOINT_UNSUPPORTED_VERSION: { status: 422, retryable: false, message: place },
+  CHECKPOINT_SPLIT_FILE: { status: 422, retryable: false, message: place },
+  CHECKPOINT_TRUNCATED: { status: 422, retryable: false, message: place },
+  CHECKPOINT_TOO_LARGE: { status: 422, retryable: false, message: place },
+  CHECKPOINT_BAD_FIELD: { status: 422, retryable: false, message: place },
+  CHECKPOINT_BAD_TENSOR: { status: 422, retryable: false, message: place },
+  CHECKPOINT_UNSUPPORTED_TENSOR_TYPE: { status: 422, retryable: false, message: place },
+}
+
+export const checkpointError: (
+  code: CheckpointErrorCode,
+  options?: ServingErrorOptions,
+) => ServingError = defineErrors('checkpoint', table)
+
+/** A place in a file and what is wrong with it. `next` defaults to fetching the file again. */
+export interface FilePlace {
+  readonly file: string
+  readonly offset: number
+  readonly field: string
+  readonly expected: string
+  readonly got: string
+  readonly next?: string
+}
+
+/** Make an error that names the byte where the file is wrong. */
+export function errorAt(code: PlaceCode, at: FilePlace): ServingError {
+  const next = at.next ?? 'the file is damaged or incomplete, fetch it again'
+  return checkpointError(code, { details: { ...at, next } })
+}
+
+/** Turn what the file system threw into this room's error. `offset` is where reading stood. */
+export function readFailure(file: string, offset: number, cause: unknown): ServingError {
+  const code = (cause as NodeJS.ErrnoException | null)?.code
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return checkpointError('CHECKPOINT_NOT_FOUND', { details: { file }, cause })
+  }
+  const got = code ?? (cause instanceof Error ? cause.message : 'an unknown error')
+  return checkpointError('CHECKPOINT_UNREADABLE', { details: { file, offset, got }, cause })
+}

@@ -1,0 +1,91 @@
+/**
+ * The door of this room: looks at what lies at a path and hands it to the reader of that kind.
+ *
+ * Owns the table of readers; decides by content, never by a file's name. Knows no format's inside beyond its first
+ * bytes. A new kind is one more entry in `readers`.
+ */
+
+import { open, stat } from 'node:fs/promises'
+import type { Checkpoint } from './checkpoint.ts'
+import { checkpointError, readFailure } from './errors.ts'
+import { readGguf } from './gguf/gguf-reader.ts'
+import { GGUF_MAGIC } from './gguf/header.ts'
+
+const PROBE_BYTES = 16
+
+/** What can be seen of a path without trusting it. */
+interface CheckpointProbe {
+  readonly isFolder: boolean
+  /** At most 16 bytes; fewer when the file is shorter; none for a folder. */
+  readonly firstBytes: Buffer
+}
+
+interface CheckpointReader {
+  readonly kind: Checkpoint['kind']
+  /** For people, in the list of what is supported. */
+  readonly label: string
+  matches(probe: CheckpointProbe): boolean
+  read(path: string): Promise<Checkpoint>
+}
+
+const readers: readonly CheckpointReader[] = [
+  {
+    kind: 'gguf',
+    label: 'a GGUF file (version 2 or 3)',
+    matches: ({ firstBytes }) =>
+      firstBytes.length >= 4 && firstBytes.readUInt32LE(0) === GGUF_MAGIC,
+    read: readGguf,
+  },
+]
+
+/**
+ * Open the checkpoint at `path`: read its metadata and its tensor index, check both against the files.
+ *
+ * @throws ServingError CHECKPOINT_NOT_FOUND, CHECKPOINT_UNREADABLE, CHECKPOINT_UNSUPPORTED_KIND, or the reader's own
+ *
+ * Cost: reads headers only; no tensor byte is touched.
+ */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  const probe = await probePath(path)
+  const reader = readers.find((candidate) => candidate.matches(probe))
+  if (reader !== undefined) return reader.read(path)
+  const supported = readers.map(({ label }) => label).join(', ')
+  throw unsupportedKind(path, supported, describeProbe(probe))
+}
+
+async function probePath(path: string): Promise<CheckpointProbe> {
+  try {
+    const stats = await stat(path)
+    if (stats.isDirectory()) return { isFolder: true, firstBytes: Buffer.alloc(0) }
+    // A pipe or a device could block for ever or never end.
+    if (!stats.isFile()) throw unsupportedKind(path, 'a regular file', 'a device, pipe or socket')
+    const handle = await open(path, 'r')
+    try {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(PROBE_BYTES), 0, PROBE_BYTES, 0)
+      return { isFolder: false, firstBytes: buffer.subarray(0, bytesRead) }
+    } finally {
+      await handle.close()
+    }
+  } catch (cause) {
+    if (cause instanceof Error && cause.name === 'ServingError') throw cause
+    throw readFailure(path, 0, cause)
+  }
+}
+
+function describeProbe({ isFolder, firstBytes }: CheckpointProbe): string {
+  if (isFolder) return 'a folder'
+  if (firstBytes.length === 0) return 'an empty file'
+  if (looksLikeSafetensors(firstBytes)) return 'a safetensors file'
+  const hex = firstBytes.subarray(0, 4).toString('hex').replace(/..\B/g, '$& ')
+  return `a file that begins with ${hex}`
+}
+
+/** A safetensors file begins with the 64-bit length of a JSON object and its opening brace. */
+function looksLikeSafetensors(firstBytes: Buffer): boolean {
+  return firstBytes.length > 8 && firstBytes.readUInt32LE(4) === 0 && firstBytes[8] === 0x7b
+}
+
+function unsupportedKind(file: string, expected: string, got: string): Error {
+  const next = 'give a file of a supported kind, or convert the model'
+  return checkpointError('CHECKPOINT_UNSUPPORTED_KIND', { details: { file, expected, got, next } })
+}
