@@ -40,7 +40,13 @@ export interface Executor {
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** Bind a sampler to `slot`, 0 ≤ slot < maxNumSeqs, for a sequence that starts or comes back with `outputIds`. */
-  addSequence(slot: number, params: SamplingParams, choice: number, promptIds: Int32Array, outputIds: Int32Array): void
+  addSequence(
+    slot: number,
+    params: SamplingParams,
+    choice: number,
+    promptIds: Int32Array,
+    outputIds: Int32Array,
+  ): void
   removeSequence(slot: number): void
   /** Compute the first rows of the arrays and draw. A rejection fails the sequences of this step, not the engine. */
   execute(numTokens: number, numSeqs: number, numLogitsRows: number): Promise<void>

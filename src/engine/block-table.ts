@@ -1,0 +1,29 @@
+/**
+ * How a sequence's block table grows and is given up; the one place that moves block ids between pool and sequence.
+ * Reads and writes `sequence.blockTable` and `sequence.numBlocks`, and the pool. Allocates nothing.
+ */
+
+import type { BlockId } from '../base/ids.ts'
+import type { BlockPool } from './block-pool.ts'
+import type { Sequence } from './sequence.ts'
+
+/** Blocks that hold `numTokens` tokens. */
+export function numBlocksFor(numTokens: number, blockSize: number): number {
+  return Math.ceil(numTokens / blockSize)
+}
+
+/** Append blocks until the table holds `numBlocks`. The caller has made sure that the pool has them. */
+export function growBlockTable(sequence: Sequence, numBlocks: number, pool: BlockPool): void {
+  for (let index = sequence.numBlocks; index < numBlocks; index++) {
+    sequence.blockTable[index] = pool.allocate()
+    sequence.numBlocks = index + 1
+  }
+}
+
+/** Release all blocks, the last one first (see the order in `block-pool.ts`). */
+export function releaseBlockTable(sequence: Sequence, pool: BlockPool): void {
+  for (let index = sequence.numBlocks - 1; index >= 0; index--) {
+    pool.release(sequence.blockTable[index]! as BlockId)
+    sequence.numBlocks = index
+  }
+}

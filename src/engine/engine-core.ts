@@ -1,0 +1,306 @@
+/**
+ * The engine's loop body: schedule → execute → commit. Owns all sequences of one replica, from `add` to their last
+ * update. Does not know processes, text, HTTP, or what computes.
+ *
+ * One caller: `step` is awaited before it is called again; `add` and `cancel` may be called at any time, also while a
+ * step is under way, all from one thread.
+ * Invariants:
+ * E1 Every sequence that `add` accepted gets exactly one update with a `finish`.
+ * E2 A sequence whose last update was made holds no block, no sampler slot and no entry in `#sequences`.
+ * E3 A step that fails, or a row that cannot be drawn from, ends only the sequences it was computed for. A broken
+ *    invariant, or an error from anywhere else, stops the engine: `step` and `add` throw, now and for ever.
+ * E4 While sequences exist, each step computes at least one token or makes at least one update.
+ */
+
+import type { Clock } from '../base/clock.ts'
+import { InvariantError, invariant, type ServingError } from '../base/errors.ts'
+import type { SequenceId } from '../base/ids.ts'
+import { commitStep } from './commit.ts'
+import { engineError } from './errors.ts'
+import type { Executor } from './executor.ts'
+import { InputBatch } from './input-batch.ts'
+import { makeSequence, type SequenceLimits } from './make-sequence.ts'
+import { endUpdate, stepUpdate } from './report.ts'
+import { Scheduler } from './scheduler.ts'
+import { type Sequence, SequenceStatus } from './sequence.ts'
+import type { EngineCoreStats, SequenceSpec, SequenceUpdate, StepResult } from './updates.ts'
+
+export interface EngineCoreOptions {
+  readonly executor: Executor
+  readonly clock: Clock
+  /** Longest sequence, prompt and answer together: 2 ≤ n, at most what a block table can hold. */
+  readonly maxContextTokens: number
+  /** The model's own end-of-sequence ids. */
+  readonly eosTokenIds: readonly number[]
+}
+
+export class EngineCore {
+  readonly #executor: Executor
+  readonly #clock: Clock
+  readonly #limits: SequenceLimits
+  readonly #scheduler: Scheduler
+  readonly #batch: InputBatch
+  readonly #sequences = new Map<SequenceId, Sequence>()
+  readonly #drewToken: Uint8Array // [maxNumSeqs]
+  /** Made and not yet given out. */
+  #updates: SequenceUpdate[] = []
+  #isExecuting = false
+  #hasCancelRequests = false
+  #stoppedBy: InvariantError | null = null
+  #numArrivals = 0
+  #numSteps = 0
+  #numPreemptions = 0
+  #numPromptTokens = 0
+  #numGeneratedTokens = 0
+  #stepMs = 0
+
+  /** @throws ENGINE_BAD_LIMITS when the limits leave no row for each sequence, or no block table for the context */
+  constructor(options: EngineCoreOptions) {
+    const { executor, maxContextTokens, eosTokenIds } = options
+    checkContext(executor, maxContextTokens)
+    this.#executor = executor
+    this.#clock = options.clock
+    this.#limits = { limits: executor.limits, maxContextTokens, eosTokenIds }
+    this.#scheduler = new Scheduler(executor.limits)
+    this.#batch = new InputBatch(executor.limits, executor.arrays)
+    this.#drewToken = new Uint8Array(executor.limits.maxNumSeqs)
+  }
+
+  /** Whether `step` would do or tell anything. */
+  get hasWork(): boolean {
+    return this.#sequences.size > 0 || this.#updates.length > 0
+  }
+
+  /**
+   * Queue a sequence; it joins the next step that has room. `spec.promptIds` is kept, not copied.
+   *
+   * @throws ENGINE_EMPTY_PROMPT, ENGINE_CONTEXT_TOO_LONG, ENGINE_SEQUENCE_NEVER_FITS, ENGINE_TOKEN_OUT_OF_RANGE: the
+   *   sequence then does not exist and gets no update
+   */
+  add(spec: SequenceSpec): void {
+    if (this.#stoppedBy !== null) throw this.#stoppedBy
+    invariant(!this.#sequences.has(spec.id), 'E1', 'a sequence id is used twice')
+    const sequence = makeSequence(spec, this.#limits, this.#clock.nowMs(), this.#numArrivals)
+    this.#numArrivals += 1
+    this.#sequences.set(spec.id, sequence)
+    this.#scheduler.add(sequence)
+  }
+
+  /**
+   * End a sequence: its blocks are free before the next step is scheduled, and its last update comes with the next
+   * result. An id that is unknown or has ended is ignored, for a cancel and an end may cross on their way.
+   */
+  cancel(id: SequenceId): void {
+    const sequence = this.#sequences.get(id)
+    if (sequence === undefined) return
+    const isRunning = sequence.status === SequenceStatus.running
+    if (isRunning && this.#isExecuting) {
+      sequence.isCancelRequested = true
+      this.#hasCancelRequests = true
+      return
+    }
+    if (!isRunning) this.#scheduler.removeWaiting(sequence)
+    this.#end(sequence, SequenceStatus.finishedCancelled, null, this.#clock.nowMs())
+    if (isRunning) this.#scheduler.removeFinished()
+  }
+
+  /**
+   * Compute one step and say what came of it. Without work it returns at once.
+   *
+   * Scheduling, filling and committing allocate nothing in steady state; the updates and the promise do.
+   *
+   * @throws InvariantError, after which the engine is stopped (E3)
+   */
+  async step(): Promise<StepResult> {
+    if (this.#stoppedBy !== null) throw this.#stoppedBy
+    try {
+      invariant(!this.#isExecuting, 'E3', 'a step begins before the last one has ended')
+      const startMs = this.#clock.nowMs()
+      this.#scheduler.schedule(startMs)
+      this.#bindSamplers(startMs)
+      this.#batch.fill(this.#scheduler.running)
+      const failure = await this.#execute()
+      const endMs = this.#clock.nowMs()
+      this.#endCancelled(endMs)
+      if (failure === null) this.#commit(endMs)
+      else this.#failBatch(failure, endMs)
+      this.#scheduler.removeFinished()
+      this.#stepMs = endMs - startMs
+    } catch (error) {
+      this.#stoppedBy =
+        error instanceof InvariantError ? error : new InvariantError('E3', reasonOf(error))
+      throw this.#stoppedBy
+    }
+    return this.#takeUpdates()
+  }
+
+  stats(): EngineCoreStats {
+    const { pool, running, numWaiting } = this.#scheduler
+    return {
+      numRunning: running.length,
+      numWaiting,
+      numFreeBlocks: pool.numFree,
+      numBlocks: pool.numBlocks,
+      numSteps: this.#numSteps,
+      numPreemptions: this.#numPreemptions,
+      numPromptTokens: this.#numPromptTokens,
+      numGeneratedTokens: this.#numGeneratedTokens,
+      stepMs: this.#stepMs,
+      numScheduledTokens: this.#batch.numTokens,
+    }
+  }
+
+  /** Check pool, queues and slots against each other, between steps. Cost: O(blocks + sequences). */
+  checkIntegrity(): void {
+    this.#scheduler.checkIntegrity()
+    const { running, numWaiting } = this.#scheduler
+    this.#batch.checkIntegrity(running)
+    invariant(
+      this.#sequences.size === running.length + numWaiting,
+      'E2',
+      'a sequence is lost or held twice',
+    )
+  }
+
+  /** Samplers follow the running list: out with the preempted, in with the admitted. A refusal ends its sequence. */
+  #bindSamplers(nowMs: number): void {
+    const { preempted, admitted } = this.#scheduler
+    for (let index = 0; index < preempted.length; index++) this.#unbindSampler(preempted[index]!)
+    this.#numPreemptions += preempted.length
+    let hasRefused = false
+    for (let index = 0; index < admitted.length; index++) {
+      const sequence = admitted[index]!
+      if (sequence.numPreemptions === 0) this.#numPromptTokens += sequence.numPromptTokens
+      const refusal = this.#bindSampler(sequence)
+      if (refusal === null) continue
+      this.#end(sequence, SequenceStatus.finishedError, refusal, nowMs)
+      hasRefused = true
+    }
+    if (hasRefused) this.#scheduler.removeFinished()
+  }
+
+  #bindSampler(sequence: Sequence): ServingError | null {
+    const { samplerParams, choice, promptIds } = sequence
+    this.#batch.takeSlot(sequence)
+    try {
+      this.#executor.addSequence(
+        sequence.samplerSlot,
+        samplerParams,
+        choice,
+        promptIds,
+        sequence.outputIds(),
+      )
+      return null
+    } catch (cause) {
+      if (cause instanceof InvariantError) throw cause
+      this.#batch.freeSlot(sequence)
+      return engineError('ENGINE_SAMPLER_REFUSED', { cause, details: { reason: reasonOf(cause) } })
+    }
+  }
+
+  #unbindSampler(sequence: Sequence): void {
+    if (sequence.samplerSlot < 0) return
+    this.#executor.removeSequence(sequence.samplerSlot)
+    this.#batch.freeSlot(sequence)
+  }
+
+  /** Compute the batch; returns why it failed, or null. */
+  async #execute(): Promise<ServingError | null> {
+    const { numTokens, numSeqs, numLogitsRows } = this.#batch
+    if (numSeqs === 0) {
+      invariant(
+        this.#sequences.size === 0 || this.#updates.length > 0,
+        'E4',
+        'nothing that waits can be scheduled',
+      )
+      return null
+    }
+    this.#isExecuting = true
+    try {
+      await this.#executor.execute(numTokens, numSeqs, numLogitsRows)
+      return null
+    } catch (cause) {
+      if (cause instanceof InvariantError) throw cause
+      return engineError('ENGINE_STEP_FAILED', { cause, details: { reason: reasonOf(cause) } })
+    } finally {
+      this.#numSteps += 1
+      this.#isExecuting = false
+    }
+  }
+
+  /** Cancels that came while the step was computed: what the step drew for them is dropped. */
+  #endCancelled(nowMs: number): void {
+    if (!this.#hasCancelRequests) return
+    this.#hasCancelRequests = false
+    for (const sequence of this.#scheduler.running) {
+      if (sequence.isCancelRequested)
+        this.#end(sequence, SequenceStatus.finishedCancelled, null, nowMs)
+    }
+  }
+
+  #commit(nowMs: number): void {
+    this.#numGeneratedTokens += commitStep(this.#batch, nowMs, this.#drewToken)
+    const { sequences, numSeqs, firstLogitsRows, arrays } = this.#batch
+    for (let row = 0; row < numSeqs; row++) {
+      const sequence = sequences[row]!
+      if (sequence.status === SequenceStatus.finishedCancelled) continue
+      const firstRow = firstLogitsRows[row]!
+      const endRow = firstLogitsRows[row + 1]!
+      if (sequence.status === SequenceStatus.finishedError) {
+        const position = this.#batch.unusablePosition(firstRow, endRow)
+        const error = engineError('ENGINE_BAD_LOGITS', { details: { position } })
+        this.#end(sequence, SequenceStatus.finishedError, error, nowMs)
+        continue
+      }
+      const drewToken = this.#drewToken[row] === 1
+      const rows = { firstRow, drawRow: drewToken ? endRow - 1 : endRow, drewToken }
+      const update = stepUpdate(sequence, rows, arrays, nowMs)
+      if (update !== null) this.#updates.push(update)
+      if (sequence.isFinished) this.#forget(sequence)
+    }
+  }
+
+  #failBatch(failure: ServingError, nowMs: number): void {
+    const { sequences, numSeqs } = this.#batch
+    for (let row = 0; row < numSeqs; row++) {
+      const sequence = sequences[row]!
+      if (!sequence.isFinished) this.#end(sequence, SequenceStatus.finishedError, failure, nowMs)
+    }
+  }
+
+  /** End a sequence without a token. Its blocks are freed by the scheduler's next `removeFinished`. */
+  #end(
+    sequence: Sequence,
+    status: SequenceStatus,
+    error: ServingError | null,
+    nowMs: number,
+  ): void {
+    sequence.status = status
+    this.#forget(sequence)
+    this.#updates.push(endUpdate(sequence, error === null ? null : error.toWire(), nowMs))
+  }
+
+  #forget(sequence: Sequence): void {
+    this.#unbindSampler(sequence)
+    this.#sequences.delete(sequence.id)
+  }
+
+  #takeUpdates(): StepResult {
+    const updates = this.#updates
+    this.#updates = []
+    return { updates }
+  }
+}
+
+function checkContext({ limits }: Executor, maxContextTokens: number): void {
+  // The last token of a sequence is never computed, so it needs no KV.
+  const maxTokens = limits.maxBlocksPerSeq * limits.blockSize + 1
+  if (maxContextTokens >= 2 && maxContextTokens <= maxTokens) return
+  const expected = `a context of 2 to ${maxTokens} tokens, what a block table can hold`
+  const details = { expected, got: maxContextTokens, change: 'the maximum of context tokens' }
+  throw engineError('ENGINE_BAD_LIMITS', { details })
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
+}

@@ -1,0 +1,62 @@
+/** What the engine refuses or reports. `param` of a raised error is the neutral name of a sampling parameter. */
+
+import { defineErrors, type ServingError, type ServingErrorOptions } from '../base/errors.ts'
+
+export const engineError: (
+  code:
+    | 'ENGINE_BAD_LIMITS'
+    | 'ENGINE_EMPTY_PROMPT'
+    | 'ENGINE_CONTEXT_TOO_LONG'
+    | 'ENGINE_SEQUENCE_NEVER_FITS'
+    | 'ENGINE_TOKEN_OUT_OF_RANGE'
+    | 'ENGINE_BAD_LOGITS'
+    | 'ENGINE_STEP_FAILED'
+    | 'ENGINE_SAMPLER_REFUSED',
+  options?: ServingErrorOptions,
+) => ServingError = defineErrors('engine', {
+  ENGINE_BAD_LIMITS: {
+    status: 500,
+    retryable: false,
+    message: 'expected {expected}, got {got}: change {change}',
+  },
+  ENGINE_EMPTY_PROMPT: {
+    status: 400,
+    retryable: false,
+    message: 'expected a prompt of at least 1 token, got none: send some text or token ids',
+  },
+  ENGINE_CONTEXT_TOO_LONG: {
+    status: 400,
+    retryable: false,
+    message:
+      'expected a prompt of at most {maxPromptTokens} tokens (the context is {maxContextTokens} and an answer needs 1), got {promptTokens}: shorten the prompt',
+  },
+  ENGINE_SEQUENCE_NEVER_FITS: {
+    status: 400,
+    retryable: false,
+    message:
+      'expected prompt and maximum answer to fit in {numBlocks} KV blocks of {blockSize} tokens, got {promptTokens} + {maxTokens} tokens: ask for fewer tokens, or serve with more KV memory',
+  },
+  ENGINE_TOKEN_OUT_OF_RANGE: {
+    status: 400,
+    retryable: false,
+    message:
+      'expected token ids of 0 to {maxTokenId} in {where}, got {tokenId}: use ids of this model',
+  },
+  ENGINE_BAD_LOGITS: {
+    status: 500,
+    retryable: false,
+    message:
+      'expected logits to draw from at position {position}, got NaN or nothing but -inf: check the weights, or lower the logit biases',
+  },
+  ENGINE_STEP_FAILED: {
+    status: 500,
+    retryable: true,
+    message: 'expected the step to be computed, but the executor failed ({reason}): try again',
+  },
+  ENGINE_SAMPLER_REFUSED: {
+    status: 500,
+    retryable: false,
+    message:
+      'expected the sampler to take the parameters, but it refused ({reason}): change the parameters',
+  },
+})

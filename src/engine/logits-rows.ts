@@ -1,0 +1,40 @@
+/**
+ * Which rows of a sequence's chunk need logits, as arithmetic on positions; the scheduler budgets with it and the
+ * input batch fills from it. Reads the sequence, writes nothing.
+ *
+ * Of the chunk [first, end), first = numComputedTokens, end = first + numTokens:
+ *   [max(first, nextPromptRow), min(end, numPromptTokens - 1))   one row each, when prompt logprobs are wanted:
+ *                                                                 row p tells of the known token p + 1
+ *   end - 1, when end = numTokens of the sequence                 the row that the next token is drawn from
+ */
+
+import type { Sequence } from './sequence.ts'
+
+/** First position of the chunk whose row reports a prompt logprob. */
+export function firstPromptRow(sequence: Sequence): number {
+  return Math.max(sequence.numComputedTokens, sequence.nextPromptRow)
+}
+
+/** Rows of a chunk of `numTokens` that report prompt logprobs. */
+export function numPromptRows(sequence: Sequence, numTokens: number): number {
+  const end = Math.min(sequence.numComputedTokens + numTokens, sequence.numPromptTokens - 1)
+  return Math.max(0, end - firstPromptRow(sequence))
+}
+
+/** Whether a chunk of `numTokens` ends with the last known token, so that the next one is drawn. */
+export function reachesDraw(sequence: Sequence, numTokens: number): boolean {
+  return sequence.numComputedTokens + numTokens === sequence.numTokens
+}
+
+/** Logits rows that a chunk of `numTokens` needs. */
+export function numLogitsRows(sequence: Sequence, numTokens: number): number {
+  return numPromptRows(sequence, numTokens) + (reachesDraw(sequence, numTokens) ? 1 : 0)
+}
+
+/** The longest chunk of at most `numTokens` that needs no more than `maxRows` logits rows; may be 0. */
+export function fitLogitsRows(sequence: Sequence, numTokens: number, maxRows: number): number {
+  if (numTokens === 0 || numLogitsRows(sequence, numTokens) <= maxRows) return numTokens
+  const shorter = reachesDraw(sequence, numTokens) ? numTokens - 1 : numTokens
+  if (numPromptRows(sequence, shorter) <= maxRows) return shorter
+  return firstPromptRow(sequence) + maxRows - sequence.numComputedTokens
+}

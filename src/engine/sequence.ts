@@ -1,0 +1,150 @@
+/**
+ * One token stream: what is known, what is computed, and where its KV lies.
+ *
+ *   0 ──── numComputedTokens ──── numTokens ──── capacity      positions of `tokenIds`
+ *   [ KV is stored )[ known, to compute )[ room for draws )
+ *
+ * Owns its tokens and its block table. Does not know the pool, the batch or other sequences; the scheduler moves it
+ * through its life, `commit` appends to it.
+ * Invariants:
+ * Q1 0 ≤ numComputedTokens < numTokens ≤ capacity while it is not finished: the last known token is never computed
+ *    before it is needed to draw the next.
+ * Q2 The block table is only appended to, and emptied as a whole.
+ * Q3 A token once appended never changes; preemption keeps it.
+ */
+
+import { invariant } from '../base/errors.ts'
+import type { SequenceId } from '../base/ids.ts'
+import type { SamplingParams } from '../sampling/sampling-params.ts'
+import type { SequenceSpec } from './updates.ts'
+
+/** In the order of life: `status >= finishedStop` is finished. */
+export const SequenceStatus = {
+  waiting: 0,
+  preempted: 1,
+  running: 2,
+  finishedStop: 3,
+  finishedLength: 4,
+  finishedCancelled: 5,
+  finishedError: 6,
+} as const
+export type SequenceStatus = (typeof SequenceStatus)[keyof typeof SequenceStatus]
+
+export interface SequenceOptions {
+  /** Tokens it may ever hold: prompt and answer, bounded by the context. */
+  readonly capacity: number
+  readonly blockSize: number
+  /** Ids that end it: the request's own and, unless ignored, the model's. */
+  readonly stopTokenIds: Int32Array
+  /** What the sampler is told; differs from the request only in the ids to mask before `minTokens`. */
+  readonly samplerParams: SamplingParams
+  readonly arrivalMs: number
+  /** Rank by arrival in this engine; smaller is older. */
+  readonly arrivalIndex: number
+}
+
+const NOTHING: Int32Array = new Int32Array(0)
+
+export class Sequence {
+  readonly id: SequenceId
+  readonly params: SamplingParams
+  readonly samplerParams: SamplingParams
+  readonly choice: number
+  readonly promptIds: Int32Array
+  readonly numPromptTokens: number
+  readonly capacity: number
+  readonly stopTokenIds: Int32Array
+  readonly arrivalMs: number
+  readonly arrivalIndex: number
+
+  status: SequenceStatus
+  /** Known tokens, prompt first; the prompt itself until `reserve`, then `[capacity]`. */
+  tokenIds: Int32Array
+  numTokens: number
+  numComputedTokens: number
+  /** Tokens given to the step at hand. */
+  numScheduledTokens: number
+  /** Block ids by logical position, `[blocks of capacity]`; the first `numBlocks` are valid. */
+  blockTable: Int32Array
+  numBlocks: number
+  /** Sampler slot while running; -1 otherwise. */
+  samplerSlot: number
+  /** First position whose row still has to report a prompt logprob; numPromptTokens - 1 when none has to. */
+  nextPromptRow: number
+  /** Times it lost its blocks; also tells the input batch that a block table was emptied. */
+  numPreemptions: number
+  /** -1 until it happens. */
+  admittedMs: number
+  firstTokenMs: number
+  /** Token that ended it when the status is `finishedStop`; -1 otherwise. */
+  stopTokenId: number
+  isCancelRequested: boolean
+  readonly #blockSize: number
+
+  /** Neighbours in the waiting queue; owned by `WaitingQueue`. */
+  queuePrevious: Sequence | null
+  queueNext: Sequence | null
+
+  constructor(spec: SequenceSpec, options: SequenceOptions) {
+    this.id = spec.id
+    this.params = spec.params
+    this.samplerParams = options.samplerParams
+    this.choice = spec.choice
+    this.promptIds = spec.promptIds
+    this.numPromptTokens = spec.promptIds.length
+    this.capacity = options.capacity
+    this.stopTokenIds = options.stopTokenIds
+    this.arrivalMs = options.arrivalMs
+    this.arrivalIndex = options.arrivalIndex
+    this.status = SequenceStatus.waiting
+    this.tokenIds = spec.promptIds
+    this.numTokens = spec.promptIds.length
+    this.numComputedTokens = 0
+    this.numScheduledTokens = 0
+    this.blockTable = NOTHING
+    this.numBlocks = 0
+    this.samplerSlot = -1
+    this.nextPromptRow = spec.params.promptLogprobs === null ? this.numPromptTokens - 1 : 0
+    this.numPreemptions = 0
+    this.admittedMs = -1
+    this.firstTokenMs = -1
+    this.stopTokenId = -1
+    this.isCancelRequested = false
+    this.#blockSize = options.blockSize
+    this.queuePrevious = null
+    this.queueNext = null
+  }
+
+  get isFinished(): boolean {
+    return this.status >= SequenceStatus.finishedStop
+  }
+
+  get numOutputTokens(): number {
+    return this.numTokens - this.numPromptTokens
+  }
+
+  /** Drawn tokens so far. Allocates a view: for admission, not for a step. */
+  outputIds(): Int32Array {
+    return this.tokenIds.subarray(this.numPromptTokens, this.numTokens)
+  }
+
+  /** Make room for every token and block it may ever need. Called at the first admission, so that waiting is cheap. */
+  reserve(): void {
+    if (this.blockTable !== NOTHING) return
+    const tokenIds = new Int32Array(this.capacity)
+    tokenIds.set(this.promptIds)
+    this.tokenIds = tokenIds
+    this.blockTable = new Int32Array(Math.ceil(this.capacity / this.#blockSize))
+  }
+
+  /** Append a drawn token. */
+  append(tokenId: number): void {
+    invariant(
+      this.numTokens < this.capacity,
+      'Q1',
+      'a token is appended to a sequence that is full',
+    )
+    this.tokenIds[this.numTokens] = tokenId
+    this.numTokens += 1
+  }
+}

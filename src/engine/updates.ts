@@ -1,0 +1,74 @@
+/**
+ * What the engine is given and what it tells: plain data that survives a structured clone, so `worker/messages.ts`
+ * uses these types as they are. Made at the edge of a step; nothing in here is read by the scheduler.
+ */
+
+import type { WireError } from '../base/errors.ts'
+import type { SequenceId } from '../base/ids.ts'
+import type { SamplingParams } from '../sampling/sampling-params.ts'
+
+/** One token stream to run. */
+export interface SequenceSpec {
+  readonly id: SequenceId
+  readonly promptIds: Int32Array
+  readonly params: SamplingParams
+  /** Index of the choice within its request; part of the key of every random draw. */
+  readonly choice: number
+}
+
+export type SequenceFinish = 'stop' | 'length' | 'cancelled' | 'error'
+
+/** Logprobs of one position: the token itself first, then the alternatives. */
+export interface LogprobEntry {
+  readonly tokenId: number
+  readonly logprob: number
+  readonly rank: number
+  readonly topIds: readonly number[]
+  readonly topLogprobs: readonly number[]
+}
+
+/** What happened to one sequence in a step. */
+export interface SequenceUpdate {
+  readonly id: SequenceId
+  /** Tokens drawn in this step; none while the prompt is still being computed. */
+  readonly tokenIds: readonly number[]
+  /** As long as `tokenIds` when logprobs were asked for. */
+  readonly logprobs: readonly LogprobEntry[] | null
+  /** Entries for prompt positions computed in this step, from position 1 on, when asked for. */
+  readonly promptLogprobs: readonly LogprobEntry[] | null
+  readonly finish: SequenceFinish | null
+  /** The token that ended the sequence when `finish` is `stop`. It is among `tokenIds`. */
+  readonly stopTokenId: number | null
+  readonly error: WireError | null
+  /** Set on the first update that carries a token, and on the last. */
+  readonly timing: SequenceTiming | null
+}
+
+/** Milliseconds of the engine's monotonic clock, as differences from the arrival in the engine. */
+export interface SequenceTiming {
+  readonly queueMs: number
+  readonly prefillMs: number
+  readonly totalMs: number
+  readonly numPreemptions: number
+  readonly numCachedTokens: number
+}
+
+/** What `EngineCore.step` gives back. Updates that fell due between steps (a cancel) come first. */
+export interface StepResult {
+  readonly updates: readonly SequenceUpdate[]
+}
+
+/** Counters since the engine was made, and the state now. `stepMs` and `numScheduledTokens` are of the last step. */
+export interface EngineCoreStats {
+  readonly numRunning: number
+  readonly numWaiting: number
+  readonly numFreeBlocks: number
+  readonly numBlocks: number
+  readonly numSteps: number
+  readonly numPreemptions: number
+  /** Prompt tokens of admitted sequences; recomputed tokens are not counted again. */
+  readonly numPromptTokens: number
+  readonly numGeneratedTokens: number
+  readonly stepMs: number
+  readonly numScheduledTokens: number
+}
