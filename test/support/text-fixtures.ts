@@ -1,0 +1,68 @@
+/**
+ * What text tests need of the world: the native tokenizer, the test model's metadata, the golden file. Each is absent
+ * on some machines; then the tests that need it skip and say why.
+ */
+
+import { existsSync, readFileSync } from 'node:fs'
+import type { NativeBinding } from '../../native/binding.ts'
+import type { Token, Tokenizer } from '../../src/text/tokenizer.ts'
+
+export type Available<T> = { readonly value: T } | { readonly missing: string }
+
+/** The addon, through the loader that the program uses. */
+export async function nativeTokenizers(): Promise<Available<Pick<NativeBinding, 'Tokenizer'>>> {
+  try {
+    const { loadNative } = await import('../../native/loader.ts')
+    return { value: loadNative() }
+  } catch (error) {
+    return { missing: `the native addon does not load: ${(error as Error).message}` }
+  }
+}
+
+export interface GoldenCase {
+  readonly id: string
+  readonly messages?: readonly { readonly role: string; readonly content: string }[]
+  readonly text?: string
+  readonly rendered: string
+  readonly prompt_ids: readonly number[]
+  readonly greedy_ids: readonly number[]
+  readonly greedy_text: string
+}
+
+/** Prompts and answers of the test model by transformers. Lies beside the repository, not in it. */
+export function goldenCases(): Available<readonly GoldenCase[]> {
+  const file = new URL('../../../shared/golden/smollm2-135m-q4_1.json', import.meta.url)
+  if (!existsSync(file)) return { missing: '../shared/golden is absent' }
+  return { value: JSON.parse(readFileSync(file, 'utf8')).cases }
+}
+
+/** A tokenizer whose token `i` is `tokens[i]`; it encodes nothing. */
+export function fixedTokenizer(
+  tokens: readonly Uint8Array[],
+  specialIds: readonly number[] = [],
+): Tokenizer {
+  const entries = tokens.map((bytes, id): Token => {
+    const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
+    const isWhole = Buffer.from(text).equals(bytes)
+    return { id, bytes, text, isWhole, isSpecial: specialIds.includes(id) }
+  })
+  const token = (id: number): Token => {
+    const entry = entries[id]
+    if (entry === undefined) throw new Error(`no token ${id}`)
+    return entry
+  }
+  return {
+    vocabSize: tokens.length,
+    bosTokenId: null,
+    eosTokenId: null,
+    eotTokenId: null,
+    endTokenIds: [],
+    encode: () => Promise.reject(new Error('encodes nothing')),
+    token,
+    tokenBytes: (id) => token(id).bytes,
+    tokenText: (id) => token(id).text,
+    tokenId: () => null,
+    isSpecial: (id) => token(id).isSpecial,
+    decode: (ids) => Buffer.concat([...ids].map((id) => token(id).bytes)).toString(),
+  }
+}
