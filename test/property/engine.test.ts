@@ -1,0 +1,206 @@
+/**
+ * Seeded random walks on the whole engine with a vocabulary of two tokens and tiny pools. `FakeExecutor` draws from
+ * the history that the block tables reach, so every kind of KV mistake shows as a wrong answer.
+ */
+
+import { describe, expect, it } from 'vitest'
+import type { SequenceId } from '../../src/base/ids.ts'
+import type { BatchLimits } from '../../src/engine/executor.ts'
+import type { SequenceSpec, SequenceUpdate } from '../../src/engine/updates.ts'
+import { makeSpec, makeTestEngine, type TestEngine } from '../support/engine-builders.ts'
+import { logprobOf, makeLimits, nextTokenOf } from '../support/fake-executor.ts'
+import { seededRandom } from '../support/seeded-random.ts'
+
+const NUM_WALKS = 250
+const NUM_ACTS = 60
+const FIRST_SEED = Number(process.env.INGOT_PROPERTY_SEED ?? 20260801)
+
+function makeRandom(seed: number) {
+  const { next, below } = seededRandom(seed)
+  return {
+    /** Whole, both ends included. */
+    between: (least: number, most: number) => least + below(most - least + 1),
+    chance: (probability: number) => next() < probability,
+    pick: <T>(items: readonly T[]): T => items[below(items.length)] as T,
+  }
+}
+type Random = ReturnType<typeof makeRandom>
+
+/** The answer of a sequence that runs alone, computed without an engine. */
+function aloneAnswer(spec: SequenceSpec, maxContextTokens: number, eosTokenIds: readonly number[]) {
+  const { params, promptIds, choice } = spec
+  const tokenIds = [...promptIds]
+  const stops = params.ignoreEos ? params.stopTokenIds : [...params.stopTokenIds, ...eosTokenIds]
+  for (;;) {
+    const numBefore = tokenIds.length - promptIds.length
+    const tokenId = nextTokenOf(tokenIds, params, choice, 2)
+    tokenIds.push(tokenId)
+    const outputs = tokenIds.slice(promptIds.length)
+    if (stops.includes(tokenId) && numBefore >= params.minTokens) return { outputs, finish: 'stop' }
+    if (outputs.length === params.maxTokens) return { outputs, finish: 'length' }
+    if (tokenIds.length === maxContextTokens) return { outputs, finish: 'length' }
+  }
+}
+
+function randomLimits(random: Random): BatchLimits {
+  const maxNumSeqs = random.between(1, 6)
+  const blockSize = random.pick([1, 2, 4])
+  const numBlocks = random.between(4, 16)
+  return makeLimits({
+    maxNumSeqs,
+    maxNumBatchedTokens: random.between(maxNumSeqs, maxNumSeqs + 12),
+    maxLogitsRows: random.between(maxNumSeqs, maxNumSeqs + 6),
+    blockSize,
+    numBlocks,
+    maxBlocksPerSeq: random.between(Math.max(2, Math.floor(numBlocks / 2)), numBlocks),
+  })
+}
+
+function randomSpec(id: number, random: Random, maxTokens: number): SequenceSpec {
+  const promptLength = random.between(
+    1,
+    Math.max(1, Math.floor(maxTokens / random.pick([1, 2, 4]))),
+  )
+  return makeSpec(id, {
+    promptIds: Array.from({ length: promptLength }, () => random.between(0, 1)),
+    maxTokens: random.between(1, maxTokens),
+    minTokens: 0, // the fake sampler does not mask; see the unit test
+    seed: BigInt(random.between(0, 5)),
+    choice: random.between(0, 2),
+    ignoreEos: random.chance(0.85),
+    stopTokenIds: random.chance(0.1) ? [random.between(0, 1)] : [],
+    topLogprobs: random.chance(0.2) ? random.between(0, 3) : null,
+    promptLogprobs: random.chance(0.3) ? random.between(0, 3) : null,
+  })
+}
+
+/** What one walk saw of each sequence. */
+class Ledger {
+  readonly specs = new Map<SequenceId, SequenceSpec>()
+  readonly cancelled = new Set<SequenceId>()
+  readonly outputs = new Map<SequenceId, number[]>()
+  readonly promptEntries = new Map<SequenceId, number[]>()
+  readonly finishes = new Map<SequenceId, SequenceUpdate>()
+
+  record(updates: readonly SequenceUpdate[]): void {
+    for (const update of updates) {
+      expect(this.finishes.has(update.id), `an update after the last one of ${update.id}`).toBe(
+        false,
+      )
+      const outputs = this.outputs.get(update.id) ?? []
+      outputs.push(...update.tokenIds)
+      this.outputs.set(update.id, outputs)
+      const spec = this.specs.get(update.id)!
+      if (update.logprobs !== null) {
+        expect(update.logprobs.map((entry) => entry.tokenId)).toEqual(update.tokenIds)
+        const known = [...spec.promptIds, ...outputs]
+        for (const entry of update.logprobs) {
+          expect(entry.logprob).toBe(logprobOf(known, known.length - 1, entry.tokenId))
+          expect(entry.topIds).toHaveLength(spec.params.topLogprobs ?? 0)
+        }
+      }
+      const entries = this.promptEntries.get(update.id) ?? []
+      for (const entry of update.promptLogprobs ?? []) {
+        const position = entries.length + 1
+        expect(entry.tokenId).toBe(spec.promptIds[position])
+        expect(entry.logprob).toBe(logprobOf(spec.promptIds, position, entry.tokenId))
+        expect(entry.topIds).toHaveLength(spec.params.promptLogprobs ?? 0)
+        entries.push(entry.tokenId)
+      }
+      this.promptEntries.set(update.id, entries)
+      if (update.finish !== null) this.finishes.set(update.id, update)
+    }
+  }
+
+  check(maxContextTokens: number, eosTokenIds: readonly number[]): void {
+    for (const [id, spec] of this.specs) {
+      const finish = this.finishes.get(id)?.finish
+      const alone = aloneAnswer(spec, maxContextTokens, eosTokenIds)
+      const outputs = this.outputs.get(id) ?? []
+      if (finish === 'cancelled') {
+        expect(this.cancelled.has(id)).toBe(true)
+        expect(outputs).toEqual(alone.outputs.slice(0, outputs.length))
+        continue
+      }
+      expect({ outputs, finish }).toEqual(alone)
+      const numPromptEntries = spec.params.promptLogprobs === null ? 0 : spec.promptIds.length - 1
+      expect(this.promptEntries.get(id)).toHaveLength(numPromptEntries)
+    }
+  }
+}
+
+async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger }> {
+  const random = makeRandom(seed)
+  const limits = randomLimits(random)
+  const eosTokenIds = [1]
+  const poolTokens = limits.numBlocks * limits.blockSize
+  const maxContextTokens = Math.min(limits.maxBlocksPerSeq * limits.blockSize, poolTokens)
+  const engine = makeTestEngine({ limits, maxContextTokens, eosTokenIds })
+  const { core, executor } = engine
+  const ledger = new Ledger()
+  const live = () => [...ledger.specs.keys()].filter((id) => !ledger.finishes.has(id))
+  let nextId = 1
+  const act = () => {
+    if (random.chance(0.45)) {
+      const spec = randomSpec(
+        nextId++,
+        random,
+        Math.min(maxContextTokens - 1, random.pick([4, 12, 60])),
+      )
+      ledger.specs.set(spec.id, spec)
+      core.add(spec)
+    }
+    if (random.chance(0.08) && live().length > 0) {
+      const id = random.pick(live())
+      ledger.cancelled.add(id)
+      core.cancel(id)
+    }
+  }
+  executor.duringExecute = () => (random.chance(0.3) ? act() : undefined)
+  for (let index = 0; index < NUM_ACTS; index++) {
+    act()
+    core.checkIntegrity()
+    ledger.record((await core.step()).updates)
+    core.checkIntegrity()
+  }
+  executor.duringExecute = () => {}
+  // Nothing starves: what is left needs at most this many steps, each of which moves the oldest on by a token.
+  let numStepsLeft = live().length * (maxContextTokens + 1) + 1
+  while (core.hasWork) {
+    expect(numStepsLeft--, 'a sequence starves').toBeGreaterThan(0)
+    ledger.record((await core.step()).updates)
+    core.checkIntegrity()
+  }
+  ledger.check(maxContextTokens, eosTokenIds)
+  return { engine, ledger }
+}
+
+describe('an engine under random adds, cancels, budgets and pools', () => {
+  it(`answers each sequence as if it ran alone and leaks nothing (seeds from ${FIRST_SEED})`, async () => {
+    const totals = { steps: 0, preemptions: 0, sequences: 0, cancelled: 0, tokens: 0 }
+    for (let index = 0; index < NUM_WALKS; index++) {
+      const seed = FIRST_SEED + index
+      try {
+        const { engine, ledger } = await walk(seed)
+        const stats = engine.core.stats()
+        expect(stats.numFreeBlocks).toBe(stats.numBlocks)
+        expect([stats.numRunning, stats.numWaiting, engine.executor.samplers.size]).toEqual([
+          0, 0, 0,
+        ])
+        totals.steps += stats.numSteps
+        totals.preemptions += stats.numPreemptions
+        totals.tokens += stats.numGeneratedTokens
+        totals.sequences += ledger.specs.size
+        totals.cancelled += ledger.cancelled.size
+      } catch (error) {
+        console.error(`failed with INGOT_PROPERTY_SEED=${seed}`)
+        throw error
+      }
+    }
+    console.info(`engine walks: ${JSON.stringify(totals)}`)
+    // The walk is only worth something if it reaches the rare paths often.
+    expect(totals.steps).toBeGreaterThan(5000)
+    expect(totals.preemptions).toBeGreaterThan(500)
+    expect(totals.cancelled).toBeGreaterThan(100)
+  })
+})

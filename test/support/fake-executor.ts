@@ -1,0 +1,281 @@
+/**
+ * An executor without a model, for the engine's tests: the next token is a hash of the sequence's whole history **as
+ * it can be reached through the block table**, so a wrong slot, a lost block, stale KV or a skipped token changes the
+ * answer. It also checks every array it is given against `native/binding.ts` and throws where one is wrong.
+ *
+ * Rows are written in order before any is read, as the paged attention does within a step.
+ */
+
+import { InvariantError } from '../../src/base/errors.ts'
+import type { BatchArrays, BatchLimits, Executor } from '../../src/engine/executor.ts'
+import { MAX_TOP_LOGPROBS, type SamplingParams } from '../../src/sampling/sampling-params.ts'
+
+interface BoundSampler {
+  readonly params: SamplingParams
+  readonly choice: number
+  /** Prompt and drawn tokens, as the sampler was told. */
+  readonly tokenIds: number[]
+}
+
+export function makeLimits(overrides: Partial<BatchLimits> = {}): BatchLimits {
+  return {
+    maxNumBatchedTokens: 16,
+    maxNumSeqs: 4,
+    maxBlocksPerSeq: 16,
+    maxLogitsRows: 8,
+    blockSize: 4,
+    numBlocks: 16,
+    vocabSize: 2,
+    ...overrides,
+  }
+}
+
+export function makeArrays(limits: BatchLimits): BatchArrays {
+  const { maxNumBatchedTokens: maxT, maxNumSeqs: maxB, maxLogitsRows: maxL } = limits
+  return {
+    tokenIds: new Int32Array(maxT),
+    positions: new Int32Array(maxT),
+    slotMapping: new Int32Array(maxT),
+    queryStarts: new Int32Array(maxB + 1),
+    contextLengths: new Int32Array(maxB),
+    blockTables: new Int32Array(maxB * limits.maxBlocksPerSeq),
+    logitsRows: new Int32Array(maxL),
+    samplerSlots: new Int32Array(maxL),
+    samplePositions: new Int32Array(maxL),
+    targetIds: new Int32Array(maxL),
+    topLogprobCounts: new Int32Array(maxL),
+    sampledIds: new Int32Array(maxL),
+    sampledLogprobs: new Float32Array(maxL),
+    sampledRanks: new Int32Array(maxL),
+    topIds: new Int32Array(maxL * MAX_TOP_LOGPROBS),
+    topLogprobs: new Float32Array(maxL * MAX_TOP_LOGPROBS),
+  }
+}
+
+/** One round of FNV-1a over a 32-bit word. */
+function mix(hash: number, word: number): number {
+  return Math.imul(hash ^ word, 0x01000193) >>> 0
+}
+
+function scramble(hash: number): number {
+  let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}
+
+/** The token that follows `tokenIds` for a sequence with this seed and choice. */
+export function nextTokenOf(
+  tokenIds: ArrayLike<number>,
+  params: SamplingParams,
+  choice: number,
+  vocabSize: number,
+): number {
+  let hash = 0x811c9dc5
+  for (let position = 0; position < tokenIds.length; position++)
+    hash = mix(mix(hash, position), tokenIds[position]!)
+  return drawFrom(hash, params, choice, tokenIds.length, vocabSize)
+}
+
+function drawFrom(
+  hash: number,
+  params: SamplingParams,
+  choice: number,
+  position: number,
+  vocabSize: number,
+): number {
+  return (
+    scramble(mix(mix(mix(hash, Number(params.seed & 0xffffffffn)), choice), position)) % vocabSize
+  )
+}
+
+/** A logprob that only the same history and token can give. */
+export function logprobOf(tokenIds: ArrayLike<number>, end: number, tokenId: number): number {
+  let hash = 0x811c9dc5
+  for (let position = 0; position < end; position++)
+    hash = mix(mix(hash, position), tokenIds[position]!)
+  return logprobFrom(hash, tokenId)
+}
+
+function logprobFrom(hash: number, tokenId: number): number {
+  return -(scramble(mix(hash, tokenId)) % 1024) / 64
+}
+
+export class FakeExecutor implements Executor {
+  readonly limits: BatchLimits
+  readonly arrays: BatchArrays
+  /** What each KV slot holds: token, and the position it was written for. */
+  readonly #storedTokens: Int32Array
+  readonly #storedPositions: Int32Array
+  readonly samplers = new Map<number, BoundSampler>()
+  numExecutions = 0
+  /** Set to make the next execution reject. */
+  failure: unknown = null
+  /** Set to make rows that draw unusable, for these sampler slots. */
+  readonly unusableSlots = new Set<number>()
+  /** Runs while a step is under way. */
+  duringExecute: () => void | Promise<void> = () => {}
+
+  constructor(limits: BatchLimits = makeLimits()) {
+    this.limits = limits
+    this.arrays = makeArrays(limits)
+    this.#storedTokens = new Int32Array(limits.numBlocks * limits.blockSize).fill(-1)
+    this.#storedPositions = new Int32Array(limits.numBlocks * limits.blockSize).fill(-1)
+  }
+
+  addSequence(
+    slot: number,
+    params: SamplingParams,
+    choice: number,
+    promptIds: Int32Array,
+    outputIds: Int32Array,
+  ): void {
+    check(
+      slot >= 0 && slot < this.limits.maxNumSeqs && !this.samplers.has(slot),
+      `sampler slot ${slot} is not free`,
+    )
+    this.samplers.set(slot, { params, choice, tokenIds: [...promptIds, ...outputIds] })
+  }
+
+  removeSequence(slot: number): void {
+    check(this.samplers.delete(slot), `sampler slot ${slot} is not bound`)
+  }
+
+  async execute(numTokens: number, numSeqs: number, numLogitsRows: number): Promise<void> {
+    this.numExecutions += 1
+    await this.duringExecute()
+    if (this.failure !== null) {
+      const failure = this.failure
+      this.failure = null
+      throw failure
+    }
+    this.compute(numTokens, numSeqs, numLogitsRows)
+  }
+
+  async close(): Promise<void> {}
+
+  /** The whole step without a promise; what the allocation test drives. */
+  compute(numTokens: number, numSeqs: number, numLogitsRows: number): void {
+    this.#checkCounts(numTokens, numSeqs, numLogitsRows)
+    this.#store(numTokens, numSeqs)
+    let seq = 0
+    let previousRow = -1
+    for (let index = 0; index < numLogitsRows; index++) {
+      const row = this.arrays.logitsRows[index]!
+      check(row > previousRow && row < numTokens, 'logits rows are not ascending rows of the step')
+      previousRow = row
+      while (row >= this.arrays.queryStarts[seq + 1]!) seq += 1
+      this.#sample(index, row, seq)
+    }
+  }
+
+  #checkCounts(numTokens: number, numSeqs: number, numLogitsRows: number): void {
+    const { limits, arrays } = this
+    check(
+      numTokens >= 1 && numTokens <= limits.maxNumBatchedTokens,
+      `a step of ${numTokens} tokens`,
+    )
+    check(numSeqs >= 1 && numSeqs <= limits.maxNumSeqs, `a step of ${numSeqs} sequences`)
+    check(
+      numLogitsRows >= 0 && numLogitsRows <= limits.maxLogitsRows,
+      `a step of ${numLogitsRows} logits rows`,
+    )
+    check(
+      arrays.queryStarts[0] === 0 && arrays.queryStarts[numSeqs] === numTokens,
+      'query starts do not cover the rows',
+    )
+  }
+
+  #store(numTokens: number, numSeqs: number): void {
+    const { arrays, limits } = this
+    for (let seq = 0; seq < numSeqs; seq++) {
+      const start = arrays.queryStarts[seq]!
+      const end = arrays.queryStarts[seq + 1]!
+      check(end > start, 'a sequence has no row in the step')
+      check(
+        arrays.contextLengths[seq] === arrays.positions[end - 1]! + 1,
+        'the context ends before or after the chunk',
+      )
+      for (let row = start; row < end; row++) {
+        const position = arrays.positions[row]!
+        check(
+          row === start || position === arrays.positions[row - 1]! + 1,
+          'positions of a chunk are not contiguous',
+        )
+        check(
+          arrays.slotMapping[row] === this.#slotOf(seq, position),
+          'slot and block table disagree',
+        )
+        check(
+          arrays.tokenIds[row]! >= 0 && arrays.tokenIds[row]! < limits.vocabSize,
+          'a token is out of range',
+        )
+        this.#storedTokens[arrays.slotMapping[row]!] = arrays.tokenIds[row]!
+        this.#storedPositions[arrays.slotMapping[row]!] = position
+      }
+    }
+    for (let row = 0; row < numTokens; row++) {
+      // Had two rows the same slot, the later one would have overwritten the earlier one's position.
+      const slot = arrays.slotMapping[row]!
+      check(this.#storedTokens[slot] === arrays.tokenIds[row], 'two rows of a step share a slot')
+      check(
+        this.#storedPositions[slot] === arrays.positions[row],
+        'two rows of a step share a slot',
+      )
+    }
+  }
+
+  #slotOf(seq: number, position: number): number {
+    const { blockSize, maxBlocksPerSeq } = this.limits
+    const index = Math.floor(position / blockSize)
+    return (
+      this.arrays.blockTables[seq * maxBlocksPerSeq + index]! * blockSize + (position % blockSize)
+    )
+  }
+
+  #sample(index: number, row: number, seq: number): void {
+    const { arrays, limits } = this
+    const end = arrays.positions[row]! + 1
+    let hash = 0x811c9dc5
+    for (let position = 0; position < end; position++) {
+      const slot = this.#slotOf(seq, position)
+      check(
+        this.#storedPositions[slot] === position,
+        `position ${position} is not in its slot: lost or overwritten`,
+      )
+      hash = mix(mix(hash, position), this.#storedTokens[slot]!)
+    }
+    check(arrays.samplePositions[index] === end, 'the position of a draw does not follow its row')
+    const slot = arrays.samplerSlots[index]!
+    const tokenId = slot < 0 ? arrays.targetIds[index]! : this.#draw(hash, slot, seq, end)
+    arrays.sampledIds[index] = tokenId
+    arrays.sampledLogprobs[index] = logprobFrom(hash, tokenId)
+    arrays.sampledRanks[index] = 1 + tokenId
+    for (let top = 0; top < arrays.topLogprobCounts[index]!; top++) {
+      arrays.topIds[index * MAX_TOP_LOGPROBS + top] = top % limits.vocabSize
+      arrays.topLogprobs[index * MAX_TOP_LOGPROBS + top] = logprobFrom(hash, top % limits.vocabSize)
+    }
+  }
+
+  #draw(hash: number, slot: number, seq: number, end: number): number {
+    const sampler = this.samplers.get(slot)
+    if (sampler === undefined)
+      throw new InvariantError('FAKE', `sampler slot ${slot} draws but is not bound`)
+    check(
+      sampler.tokenIds.length === end,
+      'the sampler has seen more or fewer tokens than were computed',
+    )
+    for (let position = 0; position < end; position++) {
+      const stored = this.#storedTokens[this.#slotOf(seq, position)]
+      check(stored === sampler.tokenIds[position], 'the sampler belongs to another sequence')
+    }
+    if (this.unusableSlots.has(slot)) return -1
+    const tokenId = drawFrom(hash, sampler.params, sampler.choice, end, this.limits.vocabSize)
+    sampler.tokenIds.push(tokenId)
+    return tokenId
+  }
+}
+
+/** A wrong array is the engine's bug, so it stops the engine instead of failing a sequence. */
+function check(condition: boolean, what: string): void {
+  if (!condition) throw new InvariantError('FAKE', what)
+}
