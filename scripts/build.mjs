@@ -1,0 +1,95 @@
+/**
+ * Builds what a checkout needs to run: `dist/` from TypeScript and `native/ingot.node` from Rust.
+ *
+ * Owns `dist/` and the stamps in it that say which sources were built. A build with nothing to do starts no compiler.
+ * Plain Node without dependencies, because it runs before anything is built.
+ *
+ * I1 a stamp is written only after its build succeeded: a failed or killed build is done again.
+ * I2 one build at a time in a checkout.
+ */
+
+import { existsSync, readFileSync } from 'node:fs'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { addonFile, buildAddon } from './build-addon.mjs'
+import { BuildError } from './build-error.mjs'
+import { compileTypeScript } from './compile-typescript.mjs'
+import { withLock } from './lock.mjs'
+import { sourceStamp } from './source-stamp.mjs'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const DIST = join(ROOT, 'dist')
+
+const parts = [
+  {
+    name: 'TypeScript',
+    stampFile: join(DIST, '.stamp-typescript'),
+    output: join(DIST, 'src', 'main.js'),
+    entries: [
+      'src',
+      'models',
+      'native/binding.ts',
+      'benchmarks',
+      'tsconfig.json',
+      'package-lock.json',
+    ],
+    names: /\.ts$/,
+    run: compileTypeScript,
+  },
+  {
+    name: 'native addon',
+    stampFile: join(DIST, '.stamp-native'),
+    output: addonFile(ROOT),
+    entries: ['native'],
+    names: /\.rs$|^Cargo\.(toml|lock)$|^config\.toml$|^rust-toolchain/,
+    run: buildAddon,
+  },
+]
+
+/**
+ * Bring everything up to date.
+ *
+ * @param {(line: string) => void} say - progress for people
+ * @throws {BuildError} when a compiler is missing or refuses
+ */
+export async function build(say) {
+  if (parts.every(isFresh)) return
+  const onWait = (pid) => say(`another build is running (pid ${pid}), waiting for it`)
+  await withLock(join(DIST, '.build-lock'), onWait, async () => {
+    for (const part of parts) {
+      if (isFresh(part)) continue
+      const stamp = stampOf(part)
+      const startMs = performance.now()
+      say(`building ${part.name}`)
+      await rm(part.stampFile, { force: true })
+      await part.run(ROOT, say)
+      await writeFile(part.stampFile, stamp)
+      say(`built ${part.name} in ${((performance.now() - startMs) / 1000).toFixed(1)} s`)
+    }
+  })
+}
+
+/** Whether the sources are here at all; an image carries only what was built from them. */
+export function hasSources() {
+  return existsSync(join(ROOT, 'src', 'main.ts')) && existsSync(join(ROOT, 'tsconfig.json'))
+}
+
+function isFresh(part) {
+  if (!existsSync(part.output) || !existsSync(part.stampFile)) return false
+  return readFileSync(part.stampFile, 'utf8') === stampOf(part)
+}
+
+function stampOf({ entries, names }) {
+  return sourceStamp(ROOT, entries, names)
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    await build((line) => process.stderr.write(`ingot build: ${line}\n`))
+  } catch (error) {
+    if (!(error instanceof BuildError)) throw error
+    process.stderr.write(`ingot build: ${error.message}\n`)
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * Everything that can be said about the sources without running them: lint, format, import rules, types, Rust.
+ * Runs all checks even when one fails, and ends with one line a check.
+ */
+
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { cargoTargetFolder, findCargo } from './build-addon.mjs'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const NATIVE = join(ROOT, 'native')
+const modules = join(ROOT, 'node_modules')
+const tsc = join(modules, 'typescript', 'bin', 'tsc')
+const biome = join(modules, '@biomejs', 'biome', 'bin', 'biome')
+const cargo = findCargo()
+
+const checks = [
+  ['lint, format, import rules', process.execPath, [biome, 'ci', '--error-on-warnings'], ROOT],
+  ['types of the sources', process.execPath, [tsc, '-p', 'tsconfig.json', '--noEmit'], ROOT],
+  ['types of the tests', process.execPath, [tsc, '-p', 'tsconfig.test.json'], ROOT],
+  ['Rust format', cargo, ['fmt', '--all', '--check'], NATIVE],
+  [
+    'Rust lint',
+    cargo,
+    ['clippy', '--workspace', '--all-targets', '--release', '--locked', '--', '-D', 'warnings'],
+    NATIVE,
+  ],
+]
+
+const results = checks.map(([name, command, args, cwd]) => {
+  if (command === null) return [name, 'FAILED: no cargo found, install Rust from https://rustup.rs']
+  const env = { ...process.env, CARGO_TARGET_DIR: cargoTargetFolder() }
+  const { status, error } = spawnSync(command, args, { cwd, env, stdio: 'inherit' })
+  if (error !== undefined) return [name, `FAILED: ${error.message}`]
+  return [name, status === 0 ? 'ok' : 'FAILED']
+})
+
+for (const [name, result] of results) console.log(`check: ${name}: ${result}`)
+process.exitCode = results.every(([, result]) => result === 'ok') ? 0 : 1

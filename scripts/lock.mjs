@@ -1,0 +1,89 @@
+/**
+ * A lock file that survives its holder's death: it carries the holder's pid, and a dead holder's lock is taken over.
+ * For processes of one machine and one user; knows nothing of what it guards.
+ */
+
+import { randomUUID } from 'node:crypto'
+import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const POLL_MS = 100
+
+/**
+ * Run `work` while holding `path`; waits as long as another living process holds it.
+ *
+ * @param {string} path
+ * @param {(pid: number) => void} onWait - called once when another process holds the lock
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ * @template T
+ */
+export async function withLock(path, onWait, work) {
+  await mkdir(dirname(path), { recursive: true })
+  let hasWaited = false
+  while (!(await take(path))) {
+    const holder = await holderOf(path)
+    if (holder !== null && !isAlive(holder)) {
+      await removeDead(path, holder)
+      continue
+    }
+    if (!hasWaited && holder !== null) onWait(holder)
+    hasWaited = true
+    await sleep(POLL_MS)
+  }
+  try {
+    return await work()
+  } finally {
+    await rm(path, { force: true })
+  }
+}
+
+async function take(path) {
+  // The pid is written to a private file first: a lock that exists always names its holder.
+  const draft = `${path}.${randomUUID()}`
+  const handle = await open(draft, 'wx')
+  try {
+    await handle.writeFile(String(process.pid))
+    await link(draft, path)
+    return true
+  } catch (error) {
+    if (error.code === 'EEXIST') return false
+    throw error
+  } finally {
+    await handle.close()
+    await rm(draft, { force: true })
+  }
+}
+
+/** `null` when the lock was released meanwhile. */
+async function holderOf(path) {
+  try {
+    return Number(await readFile(path, 'utf8'))
+  } catch (error) {
+    if (error.code === 'ENOENT') return null
+    throw error
+  }
+}
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error.code === 'EPERM'
+  }
+}
+
+/** Rename is atomic, so only one waiter gets a given lock file; one that turns out to be a living holder's goes back. */
+async function removeDead(path, deadPid) {
+  const grave = `${path}.${randomUUID()}`
+  try {
+    await rename(path, grave)
+  } catch (error) {
+    if (error.code === 'ENOENT') return
+    throw error
+  }
+  if ((await holderOf(grave)) !== deadPid) await link(grave, path)
+  await rm(grave, { force: true })
+}
