@@ -5,6 +5,9 @@
  * Threads: one `NativeModel` belongs to the JavaScript thread that made it; `step` computes on the model's own threads.
  * All arrays in `NativeBuffers` are views of native memory, allocated once; they are written between steps and must not
  * be touched while a `step` is under way, and not after `dispose`.
+ *
+ * Errors are `Error`s whose `code` is in `native/errors.ts`. A call while a promise is pending fails with `NATIVE_BUSY`
+ * (`dispose` waits instead), and any call but `dispose` after it with `NATIVE_DISPOSED`.
  */
 
 export type KvDtype = 'f32' | 'bf16'
@@ -118,11 +121,15 @@ export interface NativeModel {
    * Rejects without poisoning the model; the KV written by the step is then unspecified for its slots only.
    */
   step(numTokens: number, numSeqs: number, numLogitsRows: number): Promise<void>
-  /** Bind a sampler slot, 0 ≤ slot < maxNumSeqs. A drawn token is added to its counts by `step` itself. */
+  /** Bind a sampler slot, 0 ≤ slot < maxNumSeqs, between steps only. `step` adds a drawn token to its counts itself. */
   setSampler(slot: number, spec: NativeSamplerSpec): void
   clearSampler(slot: number): void
   /** Bytes held: packed weights, KV pool (reserved), buffers. */
-  memory(): { readonly weightsBytes: number; readonly kvBytes: number; readonly buffersBytes: number }
+  memory(): {
+    readonly weightsBytes: number
+    readonly kvBytes: number
+    readonly buffersBytes: number
+  }
   /** Frees everything; waits for a step under way. Idempotent. */
   dispose(): void
 }

@@ -1,0 +1,9 @@
+//! N-API classes and functions: check arguments, then call down. The `#[napi]` items here are what JavaScript sees.
+
+mod arguments;
+mod capabilities;
+mod completion;
+mod model;
+mod rejection;
+mod tokenizer;
+mod views;

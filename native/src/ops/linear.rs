@@ -1,0 +1,70 @@
+//! `Linear`: x `[R, K]` → `[R, N]`, x · weightᵀ + bias.
+
+use std::sync::Arc;
+
+use ingot_kernels::{PackedLinear, linear};
+
+use super::call::Call;
+use super::node::{Node, bad};
+use super::operation::{Attribute, Element, Inference, Kind, Operation, optional, required};
+use crate::failure::Outcome;
+use crate::runtime::model_runtime::ModelRuntime;
+
+pub struct Linear {
+    runtime: Arc<ModelRuntime>,
+    weight: Arc<PackedLinear>, // [N, K]
+    bias: Option<Arc<[f32]>>,  // [N]
+}
+
+impl Operation for Linear {
+    const NAME: &'static str = "Linear";
+    const INPUTS: &'static [Element] = &[Element::F32];
+    const ATTRIBUTES: &'static [Attribute] =
+        &[required("weight", Kind::Text), optional("bias", Kind::Text)];
+
+    fn bind(node: &Node, runtime: &Arc<ModelRuntime>) -> Outcome<Self> {
+        let name = node.text("weight")?;
+        let weight = runtime.weights.linear(&name)?;
+        node.expect_width(0, weight.k(), &format!("weight \"{name}\""))?;
+        let bias = match node.optional_text("bias").filter(|bias| !bias.is_empty()) {
+            Some(bias) => {
+                let values = runtime.weights.vector(&bias)?;
+                if values.len() != weight.n() {
+                    return Err(bad(format!(
+                        "bias \"{bias}\" has {} numbers, but weight \"{name}\" has {} rows",
+                        values.len(),
+                        weight.n()
+                    )));
+                }
+                Some(values)
+            }
+            None => None,
+        };
+        Ok(Self {
+            runtime: runtime.clone(),
+            weight,
+            bias,
+        })
+    }
+
+    fn output_width(node: &Inference, runtime: &ModelRuntime) -> Option<i64> {
+        let weight = runtime.weights.linear(&node.text("weight")?).ok()?;
+        Some(weight.n() as i64)
+    }
+
+    fn compute(&mut self, call: &Call) -> Outcome<()> {
+        let x = call.matrix_of(0, self.weight.k())?;
+        let out = call.output(0, x.rows, self.weight.n())?;
+        linear(
+            &self.weight,
+            x.data,
+            x.rows,
+            self.bias.as_deref(),
+            self.runtime.activations,
+            out,
+            &mut self.runtime.scratch(),
+            &self.runtime.pool,
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! ONNX Runtime environment and session, weights, rope tables and the compute thread; no N-API in here.
+
+pub mod compute_thread;
+pub mod environment;
+pub mod limits;
+pub mod model_runtime;
+pub mod onnx_nodes;
+pub mod session;
+pub mod step_buffers;
+mod step_inputs;
+mod weight_files;
+pub mod weights;
+
+pub use step_inputs::check_counts;

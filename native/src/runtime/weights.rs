@@ -1,0 +1,236 @@
+//! The model's registry of weights: names, packed matrices, vectors.
+//!
+//! Owns every weight of the model; nodes hold an `Arc` of what they name. Packing happens here, on the compute threads.
+//! Knows nothing of ONNX or N-API.
+//!
+//! I1: a name is bound once. I2: a call either adds all its weights or none.
+//! I3: bytes are read only after format, shape and byte count were found to agree, without overflow.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ingot_kernels::{Format, PackedLinear, Part, Pool};
+
+use super::weight_files::WeightFiles;
+use crate::failure::{Code, Failure, Outcome};
+
+/// Bytes of one stored tensor; parts of one weight are joined along the outermost dimension.
+pub struct PartSource {
+    pub file: String,
+    pub offset: u64,
+    pub bytes: u64,
+    pub format: String,
+    pub shape: Vec<u64>,
+}
+
+pub enum WeightSource {
+    Linear(Vec<PartSource>),
+    Vector(Vec<PartSource>),
+    Constant(Vec<f32>),
+}
+
+#[derive(Clone)]
+enum Weight {
+    Linear(Arc<PackedLinear>),
+    Vector(Arc<[f32]>),
+}
+
+#[derive(Default)]
+pub struct Weights {
+    by_name: Mutex<HashMap<String, Weight>>,
+    bytes: AtomicUsize,
+}
+
+/// A part whose bytes are in hand and agree with its shape.
+struct CheckedPart<'a> {
+    format: Format,
+    rows: usize,
+    width: usize,
+    bytes: &'a [u8],
+}
+
+impl Weights {
+    /// Read, check and pack; `pool` shares the work (I2).
+    pub fn load(&self, sources: &[(String, WeightSource)], pool: &Pool) -> Outcome<()> {
+        let mut loaded: HashMap<String, Weight> = HashMap::with_capacity(sources.len());
+        let mut files = WeightFiles::default();
+        let mut bytes = 0;
+        for (name, source) in sources {
+            let is_taken = loaded.contains_key(name) || self.lock().contains_key(name);
+            let weight = if is_taken {
+                Err(bad("a weight of this name is loaded already"))
+            } else {
+                load_one(source, &mut files, pool)
+            };
+            let weight = weight.map_err(|failure| {
+                Failure::new(failure.code, format_args!("weight \"{name}\": {failure}"))
+            })?;
+            bytes += match &weight {
+                Weight::Linear(linear) => linear.bytes(),
+                Weight::Vector(vector) => size_of_val::<[f32]>(vector),
+            };
+            loaded.insert(name.clone(), weight);
+        }
+        self.lock().extend(loaded);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The packed matrix of this name.
+    pub fn linear(&self, name: &str) -> Outcome<Arc<PackedLinear>> {
+        match self.lock().get(name) {
+            Some(Weight::Linear(linear)) => Ok(linear.clone()),
+            Some(Weight::Vector(_)) => Err(unusable(name, "is a vector, not a matrix")),
+            None => Err(unusable(name, "is not loaded")),
+        }
+    }
+
+    /// The vector or constant of this name.
+    pub fn vector(&self, name: &str) -> Outcome<Arc<[f32]>> {
+        match self.lock().get(name) {
+            Some(Weight::Vector(vector)) => Ok(vector.clone()),
+            Some(Weight::Linear(_)) => Err(unusable(name, "is a matrix, not a vector")),
+            None => Err(unusable(name, "is not loaded")),
+        }
+    }
+
+    /// Bytes held by all weights.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weight>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn load_one(source: &WeightSource, files: &mut WeightFiles, pool: &Pool) -> Outcome<Weight> {
+    let (parts, rank) = match source {
+        WeightSource::Constant(values) if values.is_empty() => {
+            return Err(bad("values must not be empty"));
+        }
+        WeightSource::Constant(values) => return Ok(Weight::Vector(values.as_slice().into())),
+        WeightSource::Linear(parts) => (parts, 2),
+        WeightSource::Vector(parts) => (parts, 1),
+    };
+    if parts.is_empty() {
+        return Err(bad("parts must not be empty"));
+    }
+    for part in parts {
+        files.open(&part.file)?;
+    }
+    let checked = parts
+        .iter()
+        .map(|part| check_part(part, files, rank))
+        .collect::<Outcome<Vec<_>>>()?;
+    let weight = match rank {
+        2 => pack_linear(&checked, pool)?,
+        _ => read_vector(&checked, pool)?,
+    };
+    for part in parts {
+        files.release(&part.file, part.offset, part.bytes);
+    }
+    Ok(weight)
+}
+
+/// I3. A vector of n numbers is one row of n.
+fn check_part<'a>(
+    part: &PartSource,
+    files: &'a WeightFiles,
+    rank: usize,
+) -> Outcome<CheckedPart<'a>> {
+    let format = Format::parse(&part.format)
+        .ok_or_else(|| bad(format!("format {} is not supported", part.format)))?;
+    if part.shape.len() != rank {
+        return Err(bad(format!(
+            "shape {:?} must have {rank} dimensions",
+            part.shape
+        )));
+    }
+    let (rows, width) = match part.shape.as_slice() {
+        &[rows, width] => (rows, width),
+        &[width] => (1, width),
+        _ => unreachable!("the rank is 1 or 2"),
+    };
+    let disagree = |expected: &str| {
+        bad(format!(
+            "shape {:?} in {} takes {expected}, but byteLength is {}",
+            part.shape, part.format, part.bytes
+        ))
+    };
+    let block = format.block_weights() as u64;
+    if rows == 0 || width == 0 || width % block != 0 {
+        return Err(bad(format!(
+            "shape {:?} must have no zero and rows of whole blocks of {block}",
+            part.shape
+        )));
+    }
+    let expected = (width / block)
+        .checked_mul(format.block_bytes() as u64)
+        .and_then(|row_bytes| row_bytes.checked_mul(rows))
+        .ok_or_else(|| disagree("more bytes than can be counted"))?;
+    if expected != part.bytes {
+        return Err(disagree(&format!("{expected} bytes")));
+    }
+    let bytes = files.range(&part.file, part.offset, part.bytes)?;
+    // Rows and width fit in usize now, because their bytes lie in a mapped file. The kernels count them in i32 elsewhere.
+    if rows > i32::MAX as u64 || width > i32::MAX as u64 {
+        return Err(bad(format!("shape {:?} is too large", part.shape)));
+    }
+    Ok(CheckedPart {
+        format,
+        rows: rows as usize,
+        width: width as usize,
+        bytes,
+    })
+}
+
+fn pack_linear(parts: &[CheckedPart<'_>], pool: &Pool) -> Outcome<Weight> {
+    let width = parts[0].width;
+    if let Some(other) = parts.iter().find(|part| part.width != width) {
+        return Err(bad(format!(
+            "parts of one weight must be equally wide: {width} and {}",
+            other.width
+        )));
+    }
+    let parts: Vec<Part<'_>> = parts
+        .iter()
+        .map(|part| Part {
+            format: part.format,
+            rows: part.rows,
+            bytes: part.bytes,
+        })
+        .collect();
+    let packed = PackedLinear::pack(&parts, width, pool).map_err(|error| bad(error.to_string()))?;
+    Ok(Weight::Linear(Arc::new(packed)))
+}
+
+/// Vectors are short; each part is packed as one row only to be read back as f32.
+fn read_vector(parts: &[CheckedPart<'_>], pool: &Pool) -> Outcome<Weight> {
+    let mut values = Vec::with_capacity(parts.iter().map(|part| part.width).sum());
+    for part in parts {
+        let row = Part {
+            format: part.format,
+            rows: 1,
+            bytes: part.bytes,
+        };
+        let packed =
+            PackedLinear::pack(&[row], part.width, pool).map_err(|error| bad(error.to_string()))?;
+        let start = values.len();
+        values.resize(start + part.width, 0.0);
+        packed.row_into(0, &mut values[start..]);
+    }
+    Ok(Weight::Vector(values.into()))
+}
+
+fn bad(message: impl std::fmt::Display) -> Failure {
+    Failure::new(Code::BadWeight, message)
+}
+
+fn unusable(name: &str, why: &str) -> Failure {
+    Failure::new(
+        Code::BadGraph,
+        format_args!("weight \"{name}\" {why}; load it with loadWeights before createSession"),
+    )
+}
