@@ -61,6 +61,12 @@ export class BlockPool {
     return id as BlockId
   }
 
+  /** Count one more holder of a block in use. Cost: O(1). */
+  addReference(id: BlockId): void {
+    invariant(this.#refCount[id]! > 0, 'B1', 'a free block gets a second holder')
+    this.#refCount[id]! += 1
+  }
+
   /** Give one reference back; the block joins the free ring's tail with the last one. Cost: O(1). */
   release(id: BlockId): void {
     invariant(id >= 0 && id < this.numBlocks, 'B1', 'a block that does not exist is released')

@@ -120,11 +120,8 @@ export class Scheduler {
   #preempt(): void {
     const victim = this.running.pop()
     invariant(victim !== undefined, 'S1', 'no running sequence is left to preempt')
-    if (victim.numScheduledTokens > 0) {
-      this.#tokenBudget += victim.numScheduledTokens
-      this.#rowBudget += numLogitsRows(victim, victim.numScheduledTokens)
-      victim.numScheduledTokens = 0
-    }
+    // A share it already had is not given out again: the step may end up that many tokens short, never over.
+    victim.numScheduledTokens = 0
     releaseBlockTable(victim, this.pool)
     victim.numComputedTokens = 0
     victim.numPreemptions += 1

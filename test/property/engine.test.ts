@@ -117,8 +117,9 @@ class Ledger {
       const finish = this.finishes.get(id)?.finish
       const alone = aloneAnswer(spec, maxContextTokens, eosTokenIds)
       const outputs = this.outputs.get(id) ?? []
-      if (finish === 'cancelled') {
-        expect(this.cancelled.has(id)).toBe(true)
+      if (finish === 'cancelled' || finish === 'error') {
+        if (finish === 'cancelled') expect(this.cancelled.has(id)).toBe(true)
+        else expect(this.finishes.get(id)?.error?.code).toMatch(/^ENGINE_(STEP_FAILED|BAD_LOGITS)$/)
         expect(outputs).toEqual(alone.outputs.slice(0, outputs.length))
         continue
       }
@@ -156,7 +157,12 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
       core.cancel(id)
     }
   }
-  executor.duringExecute = () => (random.chance(0.3) ? act() : undefined)
+  executor.duringExecute = () => {
+    if (random.chance(0.3)) act()
+    if (random.chance(0.02)) executor.failure = new Error('the accelerator is gone')
+    if (random.chance(0.02)) executor.unusableSlots.add(random.between(0, limits.maxNumSeqs - 1))
+    else executor.unusableSlots.clear()
+  }
   for (let index = 0; index < NUM_ACTS; index++) {
     act()
     core.checkIntegrity()
@@ -164,6 +170,7 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
     core.checkIntegrity()
   }
   executor.duringExecute = () => {}
+  executor.unusableSlots.clear()
   // Nothing starves: what is left needs at most this many steps, each of which moves the oldest on by a token.
   let numStepsLeft = live().length * (maxContextTokens + 1) + 1
   while (core.hasWork) {
@@ -177,7 +184,7 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
 
 describe('an engine under random adds, cancels, budgets and pools', () => {
   it(`answers each sequence as if it ran alone and leaks nothing (seeds from ${FIRST_SEED})`, async () => {
-    const totals = { steps: 0, preemptions: 0, sequences: 0, cancelled: 0, tokens: 0 }
+    const totals = { steps: 0, preemptions: 0, sequences: 0, cancelled: 0, failed: 0, tokens: 0 }
     for (let index = 0; index < NUM_WALKS; index++) {
       const seed = FIRST_SEED + index
       try {
@@ -192,6 +199,7 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
         totals.tokens += stats.numGeneratedTokens
         totals.sequences += ledger.specs.size
         totals.cancelled += ledger.cancelled.size
+        totals.failed += [...ledger.finishes.values()].filter((last) => last.error !== null).length
       } catch (error) {
         console.error(`failed with INGOT_PROPERTY_SEED=${seed}`)
         throw error
@@ -202,5 +210,6 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
     expect(totals.steps).toBeGreaterThan(5000)
     expect(totals.preemptions).toBeGreaterThan(500)
     expect(totals.cancelled).toBeGreaterThan(100)
+    expect(totals.failed).toBeGreaterThan(100)
   })
 })
