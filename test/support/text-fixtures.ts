@@ -1,23 +1,9 @@
-/**
- * What text tests need of the world: the native tokenizer, the test model's metadata, the golden file. Each is absent
- * on some machines; then the tests that need it skip and say why.
- */
+/** What text tests share: the golden file, which is absent on some machines, and a tokenizer without a vocabulary. */
 
 import { existsSync, readFileSync } from 'node:fs'
-import type { NativeBinding } from '../../native/binding.ts'
 import type { Token, Tokenizer } from '../../src/text/tokenizer.ts'
 
 export type Available<T> = { readonly value: T } | { readonly missing: string }
-
-/** The addon, through the loader that the program uses. */
-export async function nativeTokenizers(): Promise<Available<Pick<NativeBinding, 'Tokenizer'>>> {
-  try {
-    const { loadNative } = await import('../../native/loader.ts')
-    return { value: loadNative() }
-  } catch (error) {
-    return { missing: `the native addon does not load: ${(error as Error).message}` }
-  }
-}
 
 export interface GoldenCase {
   readonly id: string
