@@ -1,0 +1,36 @@
+/**
+ * Errors of the configuration. `param` is the key in the words of its source: a flag, a variable, a key of the file.
+ * They come before anything is served, so their HTTP status is 500 for form's sake.
+ */
+
+import { defineErrors, type ServingError, type ServingErrorOptions } from '../base/errors.ts'
+
+const table = {
+  CONFIG_UNKNOWN_KEY: {
+    status: 500,
+    retryable: false,
+    message: '{source}: "{key}" is not a setting{hint}; docs/configuration.md lists them all',
+  },
+  CONFIG_BAD_VALUE: {
+    status: 500,
+    retryable: false,
+    message: '{source}: expected {key} to be {expected}, got {got}{hint}',
+  },
+  CONFIG_FILE_UNREADABLE: {
+    status: 500,
+    retryable: false,
+    message:
+      'expected a readable configuration file at {file} (named by {source}), got {got}; check the path and its permissions',
+  },
+  CONFIG_FILE_INVALID: {
+    status: 500,
+    retryable: false,
+    message:
+      '{file}: expected a JSON object of objects, such as {"server": {"port": 8000}}, got {got}; correct the file',
+  },
+} as const
+
+export type ConfigErrorCode = keyof typeof table
+
+export const configError: (code: ConfigErrorCode, options?: ServingErrorOptions) => ServingError =
+  defineErrors('config', table)

@@ -1,0 +1,229 @@
+/**
+ * All settings, once. The configuration file's schema, the `INGOT_*` variables, the flags of `ingot serve`, their help
+ * and docs/configuration.md are made from this table. Keys are `slice.name`, as in the file.
+ */
+
+import Type, { type TSchema } from 'typebox'
+import { AUTO, type Option, type OptionKind } from './option.ts'
+
+/** Every key with the type of its value; what each means stands in the table below. */
+export interface OptionValues {
+  readonly 'model.name': string
+  readonly 'model.servedNames': typeof AUTO | readonly string[]
+  readonly 'model.weights': 'source'
+  readonly 'store.home': string
+  readonly 'engine.threads': typeof AUTO | number
+  readonly 'engine.kvMemory': typeof AUTO | number
+  readonly 'engine.activations': 'int8' | 'f32'
+  readonly 'engine.kvDtype': typeof AUTO | 'bf16' | 'f32'
+  readonly 'engine.blockSize': 16 | 32 | 64
+  readonly 'engine.maxBatchTokens': number
+  readonly 'engine.maxSequences': number
+  readonly 'engine.maxContext': typeof AUTO | number
+  readonly 'admission.maxQueue': number
+  readonly 'server.host': string
+  readonly 'server.port': number
+  readonly 'server.gracePeriod': number
+  readonly 'server.keepAlive': number
+  readonly 'server.maxBody': number
+  readonly 'audit.file': string
+  readonly 'audit.fsync': 'batch' | 'interval' | 'never'
+  readonly 'log.level': LogLevel
+}
+
+export type LogLevel = 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
+export type OptionKey = keyof OptionValues
+
+const auto = Type.Literal(AUTO)
+const MEBIBYTE = 2 ** 20
+
+interface Words {
+  readonly flag: string | null
+  readonly env: string
+  readonly expected: string
+  readonly help: string
+}
+
+function option<T>(schema: TSchema, kind: OptionKind, fallback: T, words: Words): Option<T> {
+  return { schema, kind, default: fallback, ...words }
+}
+
+const integer = (minimum: number, maximum: number) => Type.Integer({ minimum, maximum })
+const name = Type.String({ minLength: 1, maxLength: 200, pattern: '^\\S(?:.*\\S)?$' })
+
+export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
+  'model.name': option(Type.String({ minLength: 1 }), 'text', AUTO, {
+    flag: null,
+    env: 'INGOT_MODEL',
+    expected: 'a catalog name, a path or a source (pypi:, hf:, https:, file:)',
+    help: 'model to serve; auto = the catalog’s default',
+  }),
+  'model.servedNames': option(
+    Type.Union([auto, Type.Array(name, { minItems: 1, maxItems: 32 })]),
+    'names',
+    AUTO,
+    {
+      flag: '--served-model-name <names>',
+      env: 'INGOT_SERVED_MODEL_NAME',
+      expected: '1 to 32 names with commas between them, or auto',
+      help: 'names that requests may use, the first one is the model’s id; auto = catalog name or file name',
+    },
+  ),
+  'model.weights': option(Type.Literal('source'), 'text', 'source', {
+    flag: '--weights <format>',
+    env: 'INGOT_WEIGHTS',
+    expected: '"source"',
+    help: 'format that weights are computed in; source = as the checkpoint stores them',
+  }),
+  'store.home': option(Type.String({ minLength: 1 }), 'text', AUTO, {
+    flag: '--home <folder>',
+    env: 'INGOT_HOME',
+    expected: 'a folder, or auto',
+    help: 'where weights and audit records are kept; auto = ingot in the XDG cache folder',
+  }),
+  'engine.threads': option(Type.Union([auto, integer(1, 1024)]), 'integer', AUTO, {
+    flag: '--threads <number>',
+    env: 'INGOT_THREADS',
+    expected: 'an integer, 1 to 1024, or auto',
+    help: 'compute threads; auto = physical cores that this process may use. Never changes an answer',
+  }),
+  'engine.kvMemory': option(
+    Type.Union([auto, integer(MEBIBYTE, Number.MAX_SAFE_INTEGER)]),
+    'bytes',
+    AUTO,
+    {
+      flag: '--kv-memory <size>',
+      env: 'INGOT_KV_MEMORY',
+      expected: 'a size of at least 1MiB such as 2GiB, or auto',
+      help: 'memory for keys and values; auto = a share of the free memory, at most what could ever be used',
+    },
+  ),
+  'engine.activations': option(
+    Type.Union([Type.Literal('int8'), Type.Literal('f32')]),
+    'text',
+    'int8',
+    {
+      flag: '--activations <type>',
+      env: 'INGOT_ACTIVATIONS',
+      expected: '"int8" or "f32"',
+      help: 'type in which matrix products are computed; int8 is faster, f32 follows the reference most closely',
+    },
+  ),
+  'engine.kvDtype': option(
+    Type.Union([auto, Type.Literal('bf16'), Type.Literal('f32')]),
+    'text',
+    AUTO,
+    {
+      flag: '--kv-dtype <type>',
+      env: 'INGOT_KV_DTYPE',
+      expected: '"bf16", "f32" or auto',
+      help: 'type in which keys and values are stored; auto = bf16 with int8 activations, f32 with f32',
+    },
+  ),
+  'engine.blockSize': option(
+    Type.Union([Type.Literal(16), Type.Literal(32), Type.Literal(64)]),
+    'integer',
+    32,
+    {
+      flag: '--block-size <tokens>',
+      env: 'INGOT_BLOCK_SIZE',
+      expected: '16, 32 or 64',
+      help: 'tokens in a block of keys and values',
+    },
+  ),
+  'engine.maxBatchTokens': option(integer(16, 65_536), 'integer', 512, {
+    flag: '--max-batch-tokens <number>',
+    env: 'INGOT_MAX_BATCH_TOKENS',
+    expected: 'an integer, 16 to 65536',
+    help: 'tokens computed in one step at most; more = faster prompts, fewer = steadier streams',
+  }),
+  'engine.maxSequences': option(integer(1, 4096), 'integer', 64, {
+    flag: '--max-sequences <number>',
+    env: 'INGOT_MAX_SEQUENCES',
+    expected: 'an integer, 1 to 4096',
+    help: 'sequences that run at once; further ones wait',
+  }),
+  'engine.maxContext': option(Type.Union([auto, integer(16, 16_777_216)]), 'integer', AUTO, {
+    flag: '--max-context <tokens>',
+    env: 'INGOT_MAX_CONTEXT',
+    expected: 'an integer, at least 16, or auto',
+    help: 'longest prompt and answer together; auto = what the checkpoint says',
+  }),
+  'admission.maxQueue': option(integer(0, 1_000_000), 'integer', 256, {
+    flag: '--max-queue <number>',
+    env: 'INGOT_MAX_QUEUE',
+    expected: 'an integer, 0 to 1000000',
+    help: 'sequences that may wait; a request beyond that is refused with 429 and Retry-After',
+  }),
+  'server.host': option(Type.String({ minLength: 1 }), 'text', '127.0.0.1', {
+    flag: '--host <address>',
+    env: 'INGOT_HOST',
+    expected: 'an address or host name',
+    help: 'address to listen on; 0.0.0.0 = every IPv4 address of the machine',
+  }),
+  'server.port': option(integer(0, 65_535), 'integer', 8000, {
+    flag: '--port <number>',
+    env: 'INGOT_PORT',
+    expected: 'an integer, 0 to 65535',
+    help: 'port to listen on; 0 = any free one, which is printed',
+  }),
+  'server.gracePeriod': option(integer(0, 86_400), 'integer', 30, {
+    flag: '--grace-period <seconds>',
+    env: 'INGOT_GRACE_PERIOD',
+    expected: 'an integer of seconds, 0 to 86400',
+    help: 'time for running requests to finish after SIGTERM; then they are cancelled',
+  }),
+  'server.keepAlive': option(integer(0, 3600), 'integer', 10, {
+    flag: '--keep-alive <seconds>',
+    env: 'INGOT_KEEP_ALIVE',
+    expected: 'an integer of seconds, 0 to 3600',
+    help: 'silence in a stream after which a comment is sent, so that proxies keep the connection; 0 = never',
+  }),
+  'server.maxBody': option(integer(1024, 2 ** 30), 'bytes', 8 * MEBIBYTE, {
+    flag: '--max-body <size>',
+    env: 'INGOT_MAX_BODY',
+    expected: 'a size, 1KiB to 1GiB',
+    help: 'largest request body',
+  }),
+  'audit.file': option(Type.String({ minLength: 1 }), 'text', AUTO, {
+    flag: '--audit-log <file>',
+    env: 'INGOT_AUDIT_LOG',
+    expected: 'a file, or auto',
+    help: 'file that gets one record a request; auto = audit/audit.jsonl in the home folder',
+  }),
+  'audit.fsync': option(
+    Type.Union([Type.Literal('batch'), Type.Literal('interval'), Type.Literal('never')]),
+    'text',
+    'interval',
+    {
+      flag: '--audit-fsync <policy>',
+      env: 'INGOT_AUDIT_FSYNC',
+      expected: '"batch", "interval" or "never"',
+      help: 'when audit records are forced to the disk: with each batch, within a second, or when the system pleases',
+    },
+  ),
+  'log.level': option(
+    Type.Union([
+      Type.Literal('silent'),
+      Type.Literal('error'),
+      Type.Literal('warn'),
+      Type.Literal('info'),
+      Type.Literal('debug'),
+      Type.Literal('trace'),
+    ]),
+    'text',
+    'info',
+    {
+      flag: '--log-level <level>',
+      env: 'INGOT_LOG_LEVEL',
+      expected: '"silent", "error", "warn", "info", "debug" or "trace"',
+      help: 'how much is logged to standard error; debug adds stacks to errors',
+    },
+  ),
+}
+
+export const OPTION_KEYS: readonly OptionKey[] = Object.keys(OPTIONS) as OptionKey[]
+
+/** Variables of ours that are no settings: where the file is, and what tests tell each other. */
+export const CONFIG_FILE_VARIABLE = 'INGOT_CONFIG'
+export const TEST_VARIABLE_PREFIX = 'INGOT_TEST_'

@@ -1,0 +1,150 @@
+/**
+ * From what was written and what the machine has to one frozen configuration. Pure: same inputs, same values.
+ * Order, later wins: defaults < file < environment < flags. Every value keeps its reason.
+ */
+
+import { isAbsolute, join, resolve } from 'node:path'
+import type { Hardware } from './hardware.ts'
+import { AUTO, formatBytes, type Option, type Origin, readValue } from './option.ts'
+import { OPTION_KEYS, OPTIONS, type OptionKey, type OptionValues } from './options.ts'
+import type { Choice, EngineConfig, RuntimeConfig } from './runtime-config.ts'
+import type { WrittenValues } from './sources.ts'
+
+export interface ConfigInputs {
+  /** Weakest first. */
+  readonly written: readonly WrittenValues[]
+  readonly hardware: Hardware
+  /** For what is under the home or the cache folder, and for the store. */
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** What relative paths start from. */
+  readonly folder: string
+}
+
+interface Settled {
+  readonly value: OptionValues[OptionKey]
+  readonly origin: Origin
+}
+
+/** @throws ServingError CONFIG_BAD_VALUE naming source and key */
+export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
+  const settled = new Map(OPTION_KEYS.map((key) => [key, settle(key, inputs.written)]))
+  const choices = new Map<OptionKey, Choice>()
+  for (const [key, { value, origin }] of settled) {
+    choices.set(key, {
+      key,
+      value: shown(key, value),
+      reason: reasonOf(origin),
+      origin: origin.kind,
+    })
+  }
+  const get = <K extends OptionKey>(key: K) => settled.get(key)?.value as OptionValues[K]
+  const decide = <T>(key: OptionKey, value: T, text: string, reason: string): T => {
+    choices.set(key, { key, value: text, reason, origin: 'auto' })
+    return value
+  }
+  const { folder, environment } = inputs
+  const home =
+    get('store.home') === AUTO
+      ? decide('store.home', ...defaultHome(environment))
+      : resolve(folder, get('store.home'))
+  const auditFile = get('audit.file')
+  const file = auditFile === AUTO ? join(home, 'audit', 'audit.jsonl') : resolve(folder, auditFile)
+  if (auditFile === AUTO) decide('audit.file', file, file, 'in the home folder')
+  const name = get('model.name')
+  const names = get('model.servedNames')
+  return deepFreeze({
+    model: {
+      name: name === AUTO ? null : name,
+      servedNames: names === AUTO ? null : names,
+      weights: get('model.weights'),
+    },
+    store: { home, environment },
+    engine: engineConfig(get, decide, inputs.hardware),
+    admission: { maxQueuedSequences: get('admission.maxQueue') },
+    server: {
+      host: get('server.host'),
+      port: get('server.port'),
+      gracePeriodMs: get('server.gracePeriod') * 1000,
+      keepAliveMs: get('server.keepAlive') * 1000,
+      maxBodyBytes: get('server.maxBody'),
+    },
+    audit: { file, fsync: get('audit.fsync') },
+    log: { level: get('log.level') },
+    choices: [...choices.values()],
+  })
+}
+
+type Get = <K extends OptionKey>(key: K) => OptionValues[K]
+type Decide = <T>(key: OptionKey, value: T, text: string, reason: string) => T
+
+function engineConfig(get: Get, decide: Decide, hardware: Hardware): EngineConfig {
+  const activations = get('engine.activations')
+  const threads = get('engine.threads')
+  const kvDtype = get('engine.kvDtype')
+  const kvMemory = get('engine.kvMemory')
+  const maxContext = get('engine.maxContext')
+  const numCores = hardware.numPhysicalCores
+  const [autoKvDtype, kvReason] =
+    activations === 'f32'
+      ? (['f32', 'as exact as the f32 activations that were asked for'] as const)
+      : (['bf16', 'half the memory and traffic of f32, as exact as int8 activations need'] as const)
+  return {
+    threads:
+      threads === AUTO
+        ? decide('engine.threads', numCores, String(numCores), hardware.coresReason)
+        : threads,
+    kvMemoryBytes: kvMemory === AUTO ? null : kvMemory,
+    activations,
+    kvDtype:
+      kvDtype === AUTO ? decide('engine.kvDtype', autoKvDtype, autoKvDtype, kvReason) : kvDtype,
+    blockSize: get('engine.blockSize'),
+    maxNumBatchedTokens: get('engine.maxBatchTokens'),
+    maxNumSeqs: get('engine.maxSequences'),
+    maxContextTokens: maxContext === AUTO ? null : maxContext,
+  }
+}
+
+/** Every source's value is checked, also one that a stronger source overrides: a wrong setting is never silent. */
+function settle(key: OptionKey, written: readonly WrittenValues[]): Settled {
+  const option: Option<OptionValues[OptionKey]> = OPTIONS[key]
+  let settled: Settled = {
+    value: option.default,
+    origin: { kind: 'default', source: 'default', key },
+  }
+  for (const values of written) {
+    const found = values.get(key)
+    if (found === undefined) continue
+    settled = { value: readValue(option, found.value, found.origin), origin: found.origin }
+  }
+  return settled
+}
+
+function defaultHome(
+  environment: Readonly<Record<string, string | undefined>>,
+): [value: string, text: string, reason: string] {
+  const cache = environment.XDG_CACHE_HOME
+  // The XDG specification has relative paths ignored.
+  if (cache !== undefined && isAbsolute(cache)) {
+    const home = join(cache, 'ingot')
+    return [home, home, 'XDG_CACHE_HOME']
+  }
+  const home = join(environment.HOME ?? '/', '.cache', 'ingot')
+  return [home, home, 'cache folder of the user']
+}
+
+function reasonOf({ kind, source, key }: Origin): string {
+  if (kind === 'default') return 'default'
+  return kind === 'file' ? `${key} in ${source}` : key
+}
+
+function shown(key: OptionKey, value: OptionValues[OptionKey]): string {
+  if (OPTIONS[key].kind === 'bytes' && typeof value === 'number') return formatBytes(value)
+  return Array.isArray(value) ? value.join(', ') : String(value)
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) {
+    if (typeof part === 'object' && part !== null) deepFreeze(part)
+  }
+  return Object.freeze(value)
+}
