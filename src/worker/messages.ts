@@ -29,6 +29,8 @@ export interface EngineOptions {
   readonly maxNumSeqs: number
   /** Longest sequence, prompt and answer together; at most what the checkpoint allows. */
   readonly maxContextTokens: number
+  /** Every id that ends an answer; the tokenizer's description knows them, the engine process has no tokenizer. */
+  readonly eosTokenIds: readonly number[]
 }
 
 export type ToEngine =
