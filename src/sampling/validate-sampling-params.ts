@@ -79,7 +79,7 @@ const RANGES: Readonly<Record<NumberName, Range>> = {
 export function makeSamplingParams(partial: PartialSamplingParams): SamplingParams {
   const params = { ...DEFAULT_SAMPLING_PARAMS, ...withoutUndefined(partial) } as SamplingParams
   for (const name of Object.keys(params)) {
-    if (!(name in DEFAULT_SAMPLING_PARAMS) && name !== 'seed' && name !== 'maxTokens') {
+    if (!Object.hasOwn(DEFAULT_SAMPLING_PARAMS, name) && name !== 'seed' && name !== 'maxTokens') {
       throw samplingError('SAMPLING_UNKNOWN_PARAMETER', { param: name, details: { param: name } })
     }
   }
