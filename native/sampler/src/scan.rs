@@ -7,7 +7,8 @@
 //! Every body is written once and compiled twice, for the baseline and for AVX2. No body contains a fused
 //! multiply-add and Rust never makes one by itself, so both give the same bits.
 
-/// Tokens of one block. Blocks let later passes skip most of a row. Measured: 32, 64 and 128 differ by under 5%.
+/// Tokens of one block; blocks let later passes skip most of a row. Tried 32, 64 and 128 with `examples/time_rows.rs`:
+/// greedy 9.8, 6.7, 5.5 µs, top-k 40 16, 12, 11 µs; larger blocks give less to skip in rows with few candidates.
 pub(crate) const BLOCK: usize = 64;
 
 /// `exp(0)` as a weight.
@@ -21,7 +22,7 @@ const LANES: usize = 16;
 /// Maximum of each block into `maxima` (cleared first), and of the row.
 ///
 /// Returns `None` when nothing can be drawn: a NaN, a +inf, or nothing but -inf (S3).
-/// Cost: one pass, about 3 µs for 49,152 logits in cache with AVX2.
+/// Cost: one pass; 6 µs for 49,152 logits in cache (AVX2, 2-core shared machine).
 pub(crate) fn block_maxima(logits: &[f32], maxima: &mut Vec<f32>) -> Option<f32> {
     maxima.clear();
     maxima.resize(logits.len().div_ceil(BLOCK), f32::NEG_INFINITY);
@@ -34,7 +35,7 @@ pub(crate) fn block_maxima(logits: &[f32], maxima: &mut Vec<f32>) -> Option<f32>
 }
 
 /// Sum of weights of each block into `masses` (cleared first); returns the row's total, at least `WEIGHT_ONE`
-/// when `max` is the row's maximum.
+/// when `max` is the row's maximum. Cost: one exponential a token; 55 µs for 49,152.
 pub(crate) fn block_masses(logits: &[f32], max: f32, scale: f32, masses: &mut Vec<u64>) -> u64 {
     masses.clear();
     masses.resize(logits.len().div_ceil(BLOCK), 0);
