@@ -6,6 +6,7 @@
  */
 
 import { open, stat } from 'node:fs/promises'
+import { ServingError } from '../base/errors.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { checkpointError, readFailure } from './errors.ts'
 import { readGguf } from './gguf/gguf-reader.ts'
@@ -67,7 +68,7 @@ async function probePath(path: string): Promise<CheckpointProbe> {
       await handle.close()
     }
   } catch (cause) {
-    if (cause instanceof Error && cause.name === 'ServingError') throw cause
+    if (cause instanceof ServingError) throw cause
     throw readFailure(path, 0, cause)
   }
 }

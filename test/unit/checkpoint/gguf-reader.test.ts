@@ -271,7 +271,7 @@ function nestOnce(inner: GgufValue): Buffer {
 }
 
 describe('a tensor table that lies', () => {
-  it.each<[string, GgufSpec['tensors'], string, string]>([
+  it.each<[string, NonNullable<GgufSpec['tensors']>, string, string]>([
     ['a name of 65 bytes', [{ ...norm, name: 'n'.repeat(65) }], 'CHECKPOINT_TOO_LARGE', 'name'],
     ['no name', [{ ...norm, name: '' }], 'CHECKPOINT_BAD_TENSOR', 'name'],
     ['the same name twice', [norm, norm], 'CHECKPOINT_BAD_TENSOR', 'tensor[1].name'],

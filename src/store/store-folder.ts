@@ -1,0 +1,178 @@
+/**
+ * The folder that weights lie in, and the only module that knows its layout.
+ *
+ *   blobs/sha256/DIGEST    whole, verified, read-only files under the name of their content
+ *   refs/KEY.json          source → digest; KEY is the sha256 of the canonical source
+ *   digests/KEY.json       digests of files elsewhere, by path, size and times
+ *   partial/KEY.part       downloads under way and interrupted ones, with KEY.part.json beside
+ *   partial/KEY.member     a member while it is being taken out of its archive
+ *   locks/KEY.lock         who is fetching a source
+ *
+ * I1: a file in `blobs` was hashed while it was written, and its digest is its name.
+ * I2: a ref is written after its blob; a ref without its blob counts as absent.
+ */
+
+import { createHash } from 'node:crypto'
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileSize, publish, readJson, writeTextDurably } from './disk.ts'
+import { ioFailure, reasonOf } from './errors.ts'
+
+/** What `refs` says of one fetched source. */
+export interface StoredRef {
+  /** Canonical text. */
+  readonly source: string
+  readonly digest: string
+  readonly sizeBytes: number
+  /** What the source resolved to: a commit, a release, an ETag; `null` when it says nothing. */
+  readonly revision: string | null
+  /** Milliseconds since 1970. */
+  readonly fetchedAtMs: number
+}
+
+/** A file outside the store whose digest has been computed. */
+export interface KnownDigest {
+  readonly path: string
+  readonly sizeBytes: number
+  readonly mtimeMs: number
+  readonly ctimeMs: number
+  readonly inode: number
+  readonly digest: string
+}
+
+const FOLDERS = ['blobs/sha256', 'refs', 'digests', 'partial', 'locks']
+
+export class StoreFolder {
+  readonly root: string
+
+  constructor(root: string) {
+    this.root = root
+  }
+
+  /** Make the folders. @throws ServingError STORE_IO */
+  async prepare(): Promise<void> {
+    for (const name of FOLDERS) {
+      const folder = join(this.root, name)
+      try {
+        await mkdir(folder, { recursive: true })
+      } catch (error) {
+        throw ioFailure(error, folder, 'making the folder')
+      }
+    }
+  }
+
+  blobPath(digest: string): string {
+    return join(this.root, 'blobs', 'sha256', digest)
+  }
+
+  partialPath(source: string): string {
+    return join(this.root, 'partial', `${keyOf(source)}.part`)
+  }
+
+  memberPath(source: string): string {
+    return join(this.root, 'partial', `${keyOf(source)}.member`)
+  }
+
+  lockPath(source: string): string {
+    return join(this.root, 'locks', `${keyOf(source)}.lock`)
+  }
+
+  /** Size of a blob, or `undefined` when it is not there. */
+  async blobSize(digest: string): Promise<number | undefined> {
+    return fileSize(this.blobPath(digest))
+  }
+
+  /**
+   * Publish a finished temporary file as a blob. A blob that is there already stays.
+   *
+   * @param temporary - in this store, hashed while it was written; gone afterwards
+   * @returns the blob's path
+   */
+  async addBlob(temporary: string, digest: string, sizeBytes: number): Promise<string> {
+    const path = this.blobPath(digest)
+    try {
+      if ((await fileSize(path)) === sizeBytes) {
+        await rm(temporary, { force: true })
+        return path
+      }
+      // Read-only, because everything that was ever said about this digest hangs on these bytes.
+      await chmod(temporary, 0o444)
+      await publish(temporary, path)
+      return path
+    } catch (error) {
+      throw ioFailure(error, path, 'publishing')
+    }
+  }
+
+  async removeBlob(digest: string): Promise<void> {
+    await rm(this.blobPath(digest), { force: true })
+  }
+
+  async readRef(source: string): Promise<StoredRef | undefined> {
+    const ref = parseRef(await readJson(this.refPath(source)))
+    return ref?.source === source ? ref : undefined
+  }
+
+  async writeRef(ref: StoredRef): Promise<void> {
+    await writeTextDurably(this.refPath(ref.source), `${JSON.stringify(ref, null, 2)}\n`)
+  }
+
+  async removeRef(source: string): Promise<void> {
+    await rm(this.refPath(source), { force: true })
+  }
+
+  /** All refs, by source. A store that was never used has none. */
+  async listRefs(): Promise<StoredRef[]> {
+    const folder = join(this.root, 'refs')
+    let names: string[]
+    try {
+      names = await readdir(folder)
+    } catch (error) {
+      if (reasonOf(error) === 'ENOENT') return []
+      throw ioFailure(error, folder, 'listing')
+    }
+    const refs: StoredRef[] = []
+    for (const name of names) {
+      if (!name.endsWith('.json')) continue
+      const ref = parseRef(await readJson(join(folder, name)))
+      if (ref !== undefined) refs.push(ref)
+    }
+    return refs.sort((a, b) => (a.source < b.source ? -1 : 1))
+  }
+
+  async readKnownDigest(path: string): Promise<KnownDigest | undefined> {
+    const known = (await readJson(this.digestPath(path))) as Partial<KnownDigest> | undefined
+    return known?.path === path && isDigest(known.digest) ? (known as KnownDigest) : undefined
+  }
+
+  async writeKnownDigest(known: KnownDigest): Promise<void> {
+    await writeTextDurably(this.digestPath(known.path), `${JSON.stringify(known, null, 2)}\n`)
+  }
+
+  private refPath(source: string): string {
+    return join(this.root, 'refs', `${keyOf(source)}.json`)
+  }
+
+  private digestPath(path: string): string {
+    return join(this.root, 'digests', `${keyOf(path)}.json`)
+  }
+}
+
+function keyOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+/** A ref that is not whole counts as absent: it costs a look at the network, never a wrong answer. */
+function parseRef(value: unknown): StoredRef | undefined {
+  const ref = (value ?? {}) as Partial<StoredRef>
+  const isWhole =
+    typeof ref.source === 'string' &&
+    isDigest(ref.digest) &&
+    Number.isSafeInteger(ref.sizeBytes) &&
+    typeof ref.fetchedAtMs === 'number'
+  return isWhole ? { ...(ref as StoredRef), revision: ref.revision ?? null } : undefined
+}
+
+function isDigest(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value)
+}
