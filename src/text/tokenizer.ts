@@ -54,8 +54,9 @@ export interface Tokenizer {
 
 export interface TokenizerOptions {
   /**
-   * Longest text in bytes of UTF-8. Default 1 MiB: about 250,000 tokens of English. Encoding takes some 400 bytes of
-   * memory a byte of text while it runs (measured 2026-11-23), so the limit is also one of memory.
+   * Longest text in bytes of UTF-8. Default 1 MiB: about 250,000 tokens of English. Encoding takes 70 (English) to 500
+   * (one endless word) bytes of memory a byte of text while it runs, so the limit is also one of memory; measured
+   * 2026-11-23. Who knows the context's length should give less.
    */
   readonly maxTextBytes?: number
 }

@@ -52,7 +52,9 @@ impl NativeTokenizer {
     #[napi(constructor)]
     pub fn new(tokenizer_json: String) -> Result<Self> {
         let shared = guarded("read tokenizer.json", || Shared::from_json(&tokenizer_json))?;
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     #[napi(getter)]
@@ -62,12 +64,18 @@ impl NativeTokenizer {
 
     #[napi]
     pub fn encode(&self, text: String, add_special_tokens: bool) -> Result<Int32Array> {
-        self.shared.encode(&text, add_special_tokens).map(Int32Array::new)
+        self.shared
+            .encode(&text, add_special_tokens)
+            .map(Int32Array::new)
     }
 
     #[napi(ts_return_type = "Promise<Int32Array>")]
     pub fn encode_async(&self, text: String, add_special_tokens: bool) -> AsyncTask<EncodeTask> {
-        AsyncTask::new(EncodeTask { shared: Arc::clone(&self.shared), text, add_special_tokens })
+        AsyncTask::new(EncodeTask {
+            shared: Arc::clone(&self.shared),
+            text,
+            add_special_tokens,
+        })
     }
 
     #[napi]
@@ -81,8 +89,16 @@ impl NativeTokenizer {
 
     #[napi]
     pub fn decode(&self, ids: Int32Array, skip_special_tokens: bool) -> Result<String> {
-        let known: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
-        guarded("decode", || self.shared.tokenizer.decode(&known, skip_special_tokens).map_err(text_of))
+        let known: Vec<u32> = ids
+            .iter()
+            .filter_map(|&id| u32::try_from(id).ok())
+            .collect();
+        guarded("decode", || {
+            self.shared
+                .tokenizer
+                .decode(&known, skip_special_tokens)
+                .map_err(text_of)
+        })
     }
 
     #[napi]
@@ -93,7 +109,13 @@ impl NativeTokenizer {
     #[napi]
     pub fn is_special(&self, id: f64) -> bool {
         checked_id(id)
-            .and_then(|id| self.shared.tokenizer.get_added_vocabulary().get_added_tokens_decoder().get(&id))
+            .and_then(|id| {
+                self.shared
+                    .tokenizer
+                    .get_added_vocabulary()
+                    .get_added_tokens_decoder()
+                    .get(&id)
+            })
             .is_some_and(|token| token.special)
     }
 }
@@ -132,7 +154,9 @@ impl Shared {
         }
         let vocab_size = match tokenizer.get_vocab(true).into_values().max() {
             Some(highest) if highest < i32::MAX as u32 => highest + 1,
-            Some(highest) => return Err(format!("token id {highest} is outside 0…{}", i32::MAX - 1)),
+            Some(highest) => {
+                return Err(format!("token id {highest} is outside 0…{}", i32::MAX - 1));
+            }
             None => return Err("the vocabulary is empty".to_owned()),
         };
         let mut byte_steps = Vec::new();
@@ -141,13 +165,21 @@ impl Shared {
             push_byte_steps(decoder, &mut is_fused, &mut byte_steps);
         }
         let joins_by_space = tokenizer.get_decoder().is_none();
-        Ok(Self { tokenizer, byte_steps, joins_by_space, vocab_size })
+        Ok(Self {
+            tokenizer,
+            byte_steps,
+            joins_by_space,
+            vocab_size,
+        })
     }
 
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<i32>> {
         guarded("encode", || {
             // `encode_fast` keeps no offsets, which nobody here reads.
-            let encoding = self.tokenizer.encode_fast(text, add_special_tokens).map_err(text_of)?;
+            let encoding = self
+                .tokenizer
+                .encode_fast(text, add_special_tokens)
+                .map_err(text_of)?;
             // Below 2^31 by the check in `from_json`.
             Ok(encoding.get_ids().iter().map(|&id| id as i32).collect())
         })
@@ -155,7 +187,12 @@ impl Shared {
 
     /// Cost: O(token length), one lookup.
     fn token_bytes(&self, id: u32) -> std::result::Result<Vec<u8>, String> {
-        if let Some(added) = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder().get(&id) {
+        if let Some(added) = self
+            .tokenizer
+            .get_added_vocabulary()
+            .get_added_tokens_decoder()
+            .get(&id)
+        {
             return Ok(added.content.clone().into_bytes());
         }
         let Some(mut text) = self.tokenizer.get_model().id_to_token(id) else {
@@ -195,11 +232,18 @@ fn push_byte_steps(decoder: &DecoderWrapper, is_fused: &mut bool, steps: &mut Ve
     }
 }
 
-fn decode_between_neighbours(decoder: &DecoderWrapper, token: String) -> std::result::Result<String, String> {
+fn decode_between_neighbours(
+    decoder: &DecoderWrapper,
+    token: String,
+) -> std::result::Result<String, String> {
     let parts = vec!["a".to_owned(), token.clone(), "b".to_owned()];
     let decoded = decoder.decode_chain(parts).map_err(text_of)?;
     // A decoder that joins or drops tokens leaves no middle to read; the token is then its own text.
-    Ok(if decoded.len() == 3 { decoded.into_iter().nth(1).unwrap_or(token) } else { token })
+    Ok(if decoded.len() == 3 {
+        decoded.into_iter().nth(1).unwrap_or(token)
+    } else {
+        token
+    })
 }
 
 fn byte_level_bytes(token: &str) -> Vec<u8> {
@@ -242,8 +286,13 @@ fn guarded<T>(what: &str, work: impl FnOnce() -> std::result::Result<T, String>)
     // `AssertUnwindSafe` is sound: the tokenizer is only read, and its internal cache is a lossy lookup table.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(reason)) => Err(Error::from_reason(format!("tokenizer could not {what}: {reason}"))),
-        Err(panic) => Err(Error::from_reason(format!("tokenizer could not {what}: {}", panic_text(&*panic)))),
+        Ok(Err(reason)) => Err(Error::from_reason(format!(
+            "tokenizer could not {what}: {reason}"
+        ))),
+        Err(panic) => Err(Error::from_reason(format!(
+            "tokenizer could not {what}: {}",
+            panic_text(&*panic)
+        ))),
     }
 }
 
@@ -263,7 +312,10 @@ mod tests {
 
     #[test]
     fn the_byte_alphabet_is_a_bijection_onto_all_bytes() {
-        let mut bytes: Vec<u8> = (0u32..0x200).filter_map(char::from_u32).filter_map(byte_of_alphabet).collect();
+        let mut bytes: Vec<u8> = (0u32..0x200)
+            .filter_map(char::from_u32)
+            .filter_map(byte_of_alphabet)
+            .collect();
         bytes.sort_unstable();
         assert_eq!(bytes, (0..=255).collect::<Vec<u8>>());
         assert_eq!(byte_of_alphabet('Ġ'), Some(b' '));
