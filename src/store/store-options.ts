@@ -22,16 +22,16 @@ export interface StoreSurroundings {
   readonly readFile: ReadTextFile
 }
 
-/** @throws ServingError STORE_BAD_CERTIFICATE_FILE, STORE_BAD_SOURCE */
+/** Never throws: what is wrong with a setting is said when it is needed. */
 export function readStoreOptions({ root, env, readFile }: StoreSurroundings): StoreOptions {
   const pip = readPipConfig(env, readFile)
   const variable = (name: string) => env[name.toLowerCase()] || env[name] || undefined
-  const certificates: string[] = []
-  if (pip.certificateFile !== null) {
-    certificates.push(...rootCertificates)
-    certificates.push(readCertificates(pip.certificateFile, 'pip’s cert', readFile))
-    const extra = env.NODE_EXTRA_CA_CERTS
-    if (extra) certificates.push(readCertificates(extra, 'NODE_EXTRA_CA_CERTS', readFile))
+  function certificates(): readonly string[] {
+    if (pip.certificateFile === null) return []
+    const ofPip = readCertificates(pip.certificateFile, 'pip’s cert', readFile)
+    const extraFile = env.NODE_EXTRA_CA_CERTS
+    const extra = extraFile ? [readCertificates(extraFile, 'NODE_EXTRA_CA_CERTS', readFile)] : []
+    return [...rootCertificates, ofPip, ...extra]
   }
   return {
     root,
@@ -48,6 +48,7 @@ export function readStoreOptions({ root, env, readFile }: StoreSurroundings): St
   }
 }
 
+/** @throws ServingError STORE_BAD_CERTIFICATE_FILE */
 function readCertificates(file: string, origin: string, readFile: ReadTextFile): string {
   const text = readFile(file)
   if (text?.includes('-----BEGIN CERTIFICATE-----')) return text

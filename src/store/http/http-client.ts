@@ -20,8 +20,11 @@ import { reasonOf, shownUrl, storeError } from '../errors.ts'
 import { checkSecure } from '../source.ts'
 
 export interface HttpOptions {
-  /** PEM texts that are trusted: when empty, what Node trusts by itself (NODE_EXTRA_CA_CERTS included). */
-  readonly certificates?: readonly string[]
+  /**
+   * PEM texts that are trusted; none = what Node trusts by itself (NODE_EXTRA_CA_CERTS included). Asked at the first
+   * request, so that a wrong setting does not keep a stored model from being served.
+   */
+  readonly certificates?: () => readonly string[]
   readonly httpProxy?: string | undefined
   readonly httpsProxy?: string | undefined
   /** Comma-separated hosts that are reached directly. */
@@ -62,25 +65,14 @@ const TRANSIENT = [408, 425, 429, 500, 502, 503, 504]
 
 export class HttpClient {
   readonly maxAttempts: number
-  private readonly dispatcher: Dispatcher
+  private readonly options: HttpOptions
+  private dispatcher: Dispatcher | undefined
   private readonly trustedHosts: readonly string[]
   private readonly retryDelayMs: number
 
   constructor(options: HttpOptions = {}) {
-    const idleTimeoutMs = options.idleTimeoutMs ?? 60_000
-    const certificates = options.certificates ?? []
-    this.dispatcher = new EnvHttpProxyAgent({
-      // Empty and not undefined: undici would read the environment, which only `config` does.
-      httpProxy: options.httpProxy ?? '',
-      httpsProxy: options.httpsProxy ?? '',
-      noProxy: options.noProxy ?? '',
-      headersTimeout: idleTimeoutMs,
-      bodyTimeout: idleTimeoutMs,
-      connect: {
-        timeout: options.connectTimeoutMs ?? 20_000,
-        ...(certificates.length > 0 ? { ca: [...certificates] } : {}),
-      },
-    })
+    this.options = options
+    this.dispatcher = undefined
     this.trustedHosts = options.trustedHosts ?? []
     this.retryDelayMs = options.retryDelayMs ?? 500
     this.maxAttempts = options.maxAttempts ?? 4
@@ -118,7 +110,8 @@ export class HttpClient {
 
   /** A `fetch` that goes the same way (proxy, certificates, I1), for libraries that take one. It does not retry. */
   get fetch(): typeof fetch {
-    const { dispatcher, trustedHosts } = this
+    const { trustedHosts } = this
+    const dispatcher = this.connect()
     function fetchThroughStore(
       input: string | URL | Request,
       init?: RequestInit,
@@ -147,7 +140,27 @@ export class HttpClient {
   }
 
   async close(): Promise<void> {
-    await this.dispatcher.destroy()
+    await this.dispatcher?.destroy()
+  }
+
+  private connect(): Dispatcher {
+    if (this.dispatcher !== undefined) return this.dispatcher
+    const { options } = this
+    const idleTimeoutMs = options.idleTimeoutMs ?? 60_000
+    const certificates = options.certificates?.() ?? []
+    this.dispatcher = new EnvHttpProxyAgent({
+      // Empty and not undefined: undici would read the environment, which only `config` does.
+      httpProxy: options.httpProxy ?? '',
+      httpsProxy: options.httpsProxy ?? '',
+      noProxy: options.noProxy ?? '',
+      headersTimeout: idleTimeoutMs,
+      bodyTimeout: idleTimeoutMs,
+      connect: {
+        timeout: options.connectTimeoutMs ?? 20_000,
+        ...(certificates.length > 0 ? { ca: [...certificates] } : {}),
+      },
+    })
+    return this.dispatcher
   }
 
   private async follow(first: URL, options: GetOptions): Promise<HttpResponse> {
@@ -175,7 +188,7 @@ export class HttpClient {
     headers: Record<string, string>,
     signal: AbortSignal | undefined,
   ): Promise<HttpResponse> {
-    const { dispatcher } = this
+    const dispatcher = this.connect()
     const target = new URL(url)
     // undici refuses URLs with credentials; index URLs of pip carry them.
     const login = loginHeader(target)

