@@ -28,6 +28,8 @@ export interface Deployments {
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
   /** Text of one token of a model, special tokens by their name. 0 ≤ tokenId < vocabSize. */
   tokenText(modelId: string, tokenId: number): string
+  /** Text of a prompt that was given as ids, special tokens left out; for `echo`. */
+  decode(modelId: string, tokenIds: readonly number[]): string
   /** The truth at this moment; reads state that is there already, asks no replica. */
   health(): HealthReport
 }
