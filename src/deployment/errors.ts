@@ -1,0 +1,72 @@
+/**
+ * Why a request is not taken, or a model cannot be served. `REQUEST_*` are the caller's to mend, `DEPLOYMENT_*` ours or
+ * time's. `param` of a request error is the neutral name of the input; dialects put their own word in.
+ */
+
+import { defineErrors, type ServingError, type ServingErrorOptions } from '../base/errors.ts'
+
+const table = {
+  REQUEST_CONTEXT_TOO_LONG: {
+    status: 400,
+    retryable: false,
+    message:
+      'this model’s maximum context length is {maxContextTokens} tokens, but {promptTokens} tokens of prompt{answer} were asked for; shorten the prompt or ask for fewer tokens, nothing is truncated',
+  },
+  REQUEST_EMPTY_PROMPT: {
+    status: 400,
+    retryable: false,
+    message: 'expected a prompt of at least one token, got none; send some text or token ids',
+  },
+  REQUEST_TOKEN_OUT_OF_RANGE: {
+    status: 400,
+    retryable: false,
+    message:
+      'expected token ids to be integers from 0 to {maxTokenId}, got {got} at position {position}; use this model’s own tokenizer',
+  },
+  REQUEST_TOO_MANY_CHOICES: {
+    status: 400,
+    retryable: false,
+    message:
+      'expected at most {limit} choices in one request, because that many sequences run or wait at once, got {got}; ask for fewer',
+  },
+  DEPLOYMENT_UNKNOWN_MODEL: {
+    status: 404,
+    retryable: false,
+    message: 'the model "{model}" is not served here; served: {served}',
+  },
+  DEPLOYMENT_OVERLOADED: {
+    status: 429,
+    retryable: true,
+    message:
+      'the queue of "{model}" is full: {numActive} sequences run or wait and {capacity} may; try again in {retryAfterSeconds} s',
+  },
+  DEPLOYMENT_NOT_READY: {
+    status: 503,
+    retryable: true,
+    message: '"{model}" is not ready: {reason}; try again in {retryAfterSeconds} s',
+  },
+  DEPLOYMENT_DRAINING: {
+    status: 503,
+    retryable: true,
+    message: '"{model}" takes no new requests because the server is shutting down',
+  },
+  DEPLOYMENT_KV_MEMORY_TOO_SMALL: {
+    status: 500,
+    retryable: false,
+    message:
+      'expected memory for at least {minTokens} tokens of keys and values ({needed}), got {got} ({reason}); {next}',
+  },
+  DEPLOYMENT_CONTEXT_TOO_LARGE: {
+    status: 500,
+    retryable: false,
+    message:
+      'expected --max-context of at most {limit}, which is what {limitedBy}, got {got}; lower it',
+  },
+} as const
+
+export type DeploymentErrorCode = keyof typeof table
+
+export const deploymentError: (
+  code: DeploymentErrorCode,
+  options?: ServingErrorOptions,
+) => ServingError = defineErrors('deployment', table)
