@@ -1,0 +1,349 @@
+//! Attention of up to six query vectors that share a KV head: each K and V element is loaded once for all of them.
+//!
+//! Positions are cut into splits of 256, at absolute positions. Of each split a vector gets (max, sum, weighted V) from
+//! its own visible positions, all started from nothing; splits are then joined in ascending order:
+//! ```text
+//! scores  s[t] = scale · Σ_d q[d] k[t][d]          d ascending, 16 tokens a vector
+//! split   m = max s;  p[t] = e^(s[t] − m);  l = Σ p (16 lanes, then the tree);  a[d] = Σ_t p[t] v[t][d]   t ascending
+//! join    M' = max(M, m);  L = L·e^(M − M') + l·e^(m − M');  A likewise
+//! ```
+//! Nothing here depends on which vectors share the tile, so a row has the same bits in prefill and in decode.
+
+use crate::kv_pool::{KvDtype, KvLayer, KvPool, MAX_HEAD_DIM};
+use crate::simd::{LANES, Simd};
+
+/// Query vectors a tile holds: 6 × 2 score accumulators, or 6 × 4 of V, fill 24 of 32 registers.
+pub(crate) const MAX_VECTORS: usize = 6;
+const SPLIT: usize = 256;
+/// V columns worked at once, in vectors.
+const COLUMNS: usize = 4;
+
+pub(crate) struct Tile {
+    pub queries: [*const f32; MAX_VECTORS], // each [head_dim]
+    pub outputs: [*mut f32; MAX_VECTORS],   // each [head_dim]
+    /// Visible positions of each vector, ≥ 1.
+    pub limits: [usize; MAX_VECTORS],
+    pub count: usize,
+    pub head_dim: usize,
+    pub scale: f32,
+}
+
+impl Tile {
+    pub fn new(count: usize, head_dim: usize, scale: f32) -> Self {
+        Self {
+            queries: [std::ptr::null(); MAX_VECTORS],
+            outputs: [std::ptr::null_mut(); MAX_VECTORS],
+            limits: [0; MAX_VECTORS],
+            count,
+            head_dim,
+            scale,
+        }
+    }
+}
+
+/// An element type of the pool.
+trait Element: Copy {
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const f32) -> S::F {
+        S::load(from)
+    }
+}
+
+/// bf16 bits.
+impl Element for u16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const u16) -> S::F {
+        S::load_bf16(from)
+    }
+}
+
+/// # Safety
+/// `blocks` names a block of the pool for every position below the tile's limits, whose KV of `layer` has been written;
+/// queries and outputs are valid for `head_dim` values; 1 ≤ count ≤ 6.
+pub(crate) unsafe fn attend_tile(
+    kv: &KvPool,
+    layer: &KvLayer,
+    blocks: &[i32],
+    head: usize,
+    tile: &Tile,
+) {
+    macro_rules! by_count {
+        ($name:ident, $element:ty, $count:literal) => {{
+            #[inline(always)]
+            unsafe fn $name<S: Simd>(kv: &KvPool, layer: &KvLayer, blocks: &[i32], head: usize, tile: &Tile) {
+                attend::<S, $element, $count>(kv, layer, blocks, head, tile);
+            }
+            crate::dispatch!($name(kv: &KvPool, layer: &KvLayer, blocks: &[i32], head: usize, tile: &Tile))
+        }};
+    }
+    macro_rules! by_element {
+        ($element:ty) => {
+            match tile.count {
+                1 => by_count!(one, $element, 1),
+                2 => by_count!(two, $element, 2),
+                3 => by_count!(three, $element, 3),
+                4 => by_count!(four, $element, 4),
+                5 => by_count!(five, $element, 5),
+                _ => by_count!(six, $element, 6),
+            }
+        };
+    }
+    match kv.dtype {
+        KvDtype::F32 => by_element!(f32),
+        KvDtype::Bf16 => by_element!(u16),
+    }
+}
+
+/// Working memory of one tile, on the stack.
+#[repr(align(64))]
+struct Work<const Q: usize> {
+    scores: [[f32; SPLIT]; Q],
+    joined: [[f32; MAX_HEAD_DIM]; Q],
+    split: [[f32; MAX_HEAD_DIM]; Q],
+    max: [f32; Q],
+    sum: [f32; Q],
+}
+
+#[inline(always)]
+unsafe fn attend<S: Simd, E: Element, const Q: usize>(
+    kv: &KvPool,
+    layer: &KvLayer,
+    blocks: &[i32],
+    head: usize,
+    tile: &Tile,
+) {
+    let mut work = std::mem::MaybeUninit::<Work<Q>>::uninit();
+    let work = &mut *work.as_mut_ptr();
+    let stride = layer.v_stride;
+    for vector in 0..Q {
+        work.max[vector] = f32::NEG_INFINITY;
+        work.sum[vector] = 0.0;
+        for d in (0..stride).step_by(LANES) {
+            S::store(work.joined[vector].as_mut_ptr().add(d), S::splat(0.0));
+        }
+    }
+    let longest = tile.limits[..Q].iter().copied().max().unwrap_or(0);
+    for start in (0..longest).step_by(SPLIT) {
+        let end = longest.min(start + SPLIT);
+        scores::<S, E, Q>(kv, layer, blocks, head, tile, start, end, work);
+        let mut visible = [0; Q];
+        let mut split_max = [0.0; Q];
+        let mut split_sum = [0.0; Q];
+        for vector in 0..Q {
+            visible[vector] = tile.limits[vector].saturating_sub(start).min(SPLIT);
+            if visible[vector] > 0 {
+                (split_max[vector], split_sum[vector]) =
+                    softmax::<S>(&mut work.scores[vector], visible[vector], tile.scale);
+            }
+        }
+        weigh::<S, E, Q>(kv, layer, blocks, head, start, &visible, work);
+        for vector in 0..Q {
+            if visible[vector] == 0 {
+                continue;
+            }
+            let largest = if split_max[vector] > work.max[vector] {
+                split_max[vector]
+            } else {
+                work.max[vector]
+            };
+            let old = exp_of::<S>(work.max[vector] - largest);
+            let new = exp_of::<S>(split_max[vector] - largest);
+            work.max[vector] = largest;
+            work.sum[vector] = work.sum[vector].mul_add(old, split_sum[vector] * new);
+            let (old, new) = (S::splat(old), S::splat(new));
+            for d in (0..stride).step_by(LANES) {
+                let joined = work.joined[vector].as_mut_ptr().add(d);
+                let part = S::mul(S::load(work.split[vector].as_ptr().add(d)), new);
+                S::store(joined, S::fma(S::load(joined), old, part));
+            }
+        }
+    }
+    for vector in 0..Q {
+        let sum = work.sum[vector];
+        for d in 0..tile.head_dim {
+            *tile.outputs[vector].add(d) = work.joined[vector][d] / sum;
+        }
+    }
+}
+
+/// Raw scores of positions `start … end` for all vectors, rounded up to whole groups of 16; those past a vector's own
+/// limit are never read.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn scores<S: Simd, E: Element, const Q: usize>(
+    kv: &KvPool,
+    layer: &KvLayer,
+    blocks: &[i32],
+    head: usize,
+    tile: &Tile,
+    start: usize,
+    end: usize,
+    work: &mut Work<Q>,
+) {
+    let dim = tile.head_dim;
+    let group_at = |position: usize| {
+        let (block, offset) = (
+            blocks[position / kv.block_size] as usize,
+            position % kv.block_size,
+        );
+        kv.k(layer, block, head).cast::<E>().add(offset * dim)
+    };
+    let mut position = start;
+    while position + LANES < end {
+        let (first, second) = (group_at(position), group_at(position + LANES));
+        let mut sums = [[S::splat(0.0); 2]; Q];
+        for d in 0..dim {
+            let (a, b) = (
+                E::load::<S>(first.add(d * LANES)),
+                E::load::<S>(second.add(d * LANES)),
+            );
+            for vector in 0..Q {
+                let query = S::splat(*tile.queries[vector].add(d));
+                sums[vector][0] = S::fma(query, a, sums[vector][0]);
+                sums[vector][1] = S::fma(query, b, sums[vector][1]);
+            }
+        }
+        for vector in 0..Q {
+            let to = work.scores[vector].as_mut_ptr().add(position - start);
+            S::store(to, sums[vector][0]);
+            S::store(to.add(LANES), sums[vector][1]);
+        }
+        position += 2 * LANES;
+    }
+    if position < end {
+        let first = group_at(position);
+        let mut sums = [S::splat(0.0); Q];
+        for d in 0..dim {
+            let a = E::load::<S>(first.add(d * LANES));
+            for vector in 0..Q {
+                sums[vector] = S::fma(S::splat(*tile.queries[vector].add(d)), a, sums[vector]);
+            }
+        }
+        for vector in 0..Q {
+            S::store(
+                work.scores[vector].as_mut_ptr().add(position - start),
+                sums[vector],
+            );
+        }
+    }
+}
+
+/// Scores to weights in place; returns the largest scaled score and the sum of weights.
+#[inline(always)]
+unsafe fn softmax<S: Simd>(scores: &mut [f32; SPLIT], visible: usize, scale: f32) -> (f32, f32) {
+    let groups = visible.div_ceil(LANES);
+    for hidden in visible..groups * LANES {
+        scores[hidden] = f32::NEG_INFINITY;
+    }
+    let scores = scores.as_mut_ptr();
+    let factor = S::splat(scale);
+    let mut largest = S::splat(f32::NEG_INFINITY);
+    for group in 0..groups {
+        let at = scores.add(group * LANES);
+        let scaled = S::mul(S::load(at), factor);
+        S::store(at, scaled);
+        largest = S::max(largest, scaled);
+    }
+    let largest = S::max_lane(largest);
+    let mut sums = S::splat(0.0);
+    for group in 0..groups {
+        let at = scores.add(group * LANES);
+        let weight = S::exp(S::sub(S::load(at), S::splat(largest)));
+        S::store(at, weight);
+        sums = S::add(sums, weight);
+    }
+    (largest, S::sum(sums))
+}
+
+/// work.split[vector] = Σ_t p[t] · v[t], over each vector's own visible positions of this split.
+#[inline(always)]
+unsafe fn weigh<S: Simd, E: Element, const Q: usize>(
+    kv: &KvPool,
+    layer: &KvLayer,
+    blocks: &[i32],
+    head: usize,
+    start: usize,
+    visible: &[usize; Q],
+    work: &mut Work<Q>,
+) {
+    let (stride, block_size) = (layer.v_stride, kv.block_size);
+    let shared = visible.iter().copied().min().unwrap_or(0);
+    let longest = visible.iter().copied().max().unwrap_or(0);
+    let value_at = |offset: usize| {
+        let position = start + offset;
+        let block = blocks[position / block_size] as usize;
+        kv.v(layer, block, head)
+            .cast::<E>()
+            .add(position % block_size * stride)
+    };
+    let mut first = 0;
+    while first < stride {
+        let columns = ((stride - first) / LANES).min(COLUMNS);
+        let mut sums = [[S::splat(0.0); COLUMNS]; Q];
+        if columns == COLUMNS {
+            let mut t = 0;
+            while t < shared {
+                // Sixteen positions at most between two looks into the block table.
+                let values = value_at(t).add(first);
+                let run = (LANES - (start + t) % LANES).min(shared - t);
+                for step in 0..run {
+                    let value = values.add(step * stride);
+                    let mut loaded = [S::splat(0.0); COLUMNS];
+                    for (column, loaded) in loaded.iter_mut().enumerate() {
+                        *loaded = E::load::<S>(value.add(column * LANES));
+                    }
+                    for vector in 0..Q {
+                        let weight = S::splat(*work.scores[vector].as_ptr().add(t + step));
+                        for column in 0..COLUMNS {
+                            sums[vector][column] =
+                                S::fma(weight, loaded[column], sums[vector][column]);
+                        }
+                    }
+                }
+                t += run;
+            }
+        } else {
+            for t in 0..shared {
+                let value = value_at(t).add(first);
+                for column in 0..columns {
+                    let loaded = E::load::<S>(value.add(column * LANES));
+                    for vector in 0..Q {
+                        let weight = S::splat(work.scores[vector][t]);
+                        sums[vector][column] = S::fma(weight, loaded, sums[vector][column]);
+                    }
+                }
+            }
+        }
+        // Positions that only some vectors see: a hidden value is not even multiplied by 0, it might not be a number.
+        for t in shared..longest {
+            let value = value_at(t).add(first);
+            for column in 0..columns {
+                let loaded = E::load::<S>(value.add(column * LANES));
+                for vector in 0..Q {
+                    if t < visible[vector] {
+                        let weight = S::splat(work.scores[vector][t]);
+                        sums[vector][column] = S::fma(weight, loaded, sums[vector][column]);
+                    }
+                }
+            }
+        }
+        for vector in 0..Q {
+            for column in 0..columns {
+                S::store(
+                    work.split[vector].as_mut_ptr().add(first + column * LANES),
+                    sums[vector][column],
+                );
+            }
+        }
+        first += columns * LANES;
+    }
+}
+
+#[inline(always)]
+unsafe fn exp_of<S: Simd>(x: f32) -> f32 {
+    S::to_array(S::exp(S::splat(x)))[0]
+}

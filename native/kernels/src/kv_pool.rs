@@ -1,0 +1,182 @@
+//! Memory of keys and values, in blocks that sequences own through their block tables.
+//!
+//! Owns one anonymous mapping whose pages are touched when first written. Per layer and block, for each KV head:
+//! ```text
+//! K  [blockSize / 16][headDim][16]   sixteen tokens side by side: scores of 16 tokens are one vector
+//! V  [blockSize][stride]             stride = headDim rounded up to 16
+//! ```
+//! Elements are f32 or bf16 (rounded to nearest even when stored). Knows nothing of sequences.
+
+use std::ptr;
+
+use crate::error::KernelError;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KvDtype {
+    F32,
+    Bf16,
+}
+
+impl KvDtype {
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KvLayerShape {
+    pub num_kv_heads: usize,
+    pub head_dim: usize,
+}
+
+/// Widest head the kernels hold in their working memory.
+pub(crate) const MAX_HEAD_DIM: usize = 256;
+
+pub(crate) struct KvLayer {
+    pub shape: KvLayerShape,
+    /// Bytes from the pool's start to this layer's K; V follows the K of all blocks.
+    k_at: usize,
+    v_at: usize,
+    k_head_bytes: usize,
+    v_head_bytes: usize,
+    pub v_stride: usize,
+}
+
+pub struct KvPool {
+    base: *mut u8,
+    bytes: usize,
+    pub(crate) dtype: KvDtype,
+    pub(crate) block_size: usize,
+    pub(crate) num_blocks: usize,
+    pub(crate) layers: Vec<KvLayer>,
+}
+
+// SAFETY: the pool is plain memory; who writes what is the kernels' business, through `&mut`.
+unsafe impl Send for KvPool {}
+// SAFETY: shared references only read the geometry.
+unsafe impl Sync for KvPool {}
+
+impl KvPool {
+    /// Reserve the pool. `block_size` 16, 32 or 64 tokens; head dims 1 … 256; at least one block.
+    ///
+    /// # Errors
+    /// When a size is out of its range, overflows, or the system refuses the reservation.
+    pub fn new(
+        layers: &[KvLayerShape],
+        dtype: KvDtype,
+        block_size: usize,
+        num_blocks: usize,
+    ) -> Result<Self, KernelError> {
+        if ![16, 32, 64].contains(&block_size) {
+            return Err(KernelError::new(format!(
+                "a block holds 16, 32 or 64 tokens, got {block_size}"
+            )));
+        }
+        if num_blocks == 0 || i32::try_from(num_blocks.saturating_mul(block_size)).is_err() {
+            return Err(KernelError::new(format!(
+                "the pool needs 1 block at least and fewer than 2^31 slots, got {num_blocks} blocks of {block_size}"
+            )));
+        }
+        let mut bytes = 0_usize;
+        let mut planned = Vec::with_capacity(layers.len());
+        for shape in layers {
+            if shape.num_kv_heads == 0 || shape.head_dim == 0 || shape.head_dim > MAX_HEAD_DIM {
+                return Err(KernelError::new(format!(
+                    "a layer has 1 KV head at least and a head dimension of 1 to {MAX_HEAD_DIM}, got {} and {}",
+                    shape.num_kv_heads, shape.head_dim
+                )));
+            }
+            let v_stride = shape.head_dim.div_ceil(16) * 16;
+            let k_head_bytes = block_size * shape.head_dim * dtype.bytes();
+            let v_head_bytes = block_size * v_stride * dtype.bytes();
+            let total = |head_bytes: usize| {
+                head_bytes
+                    .checked_mul(shape.num_kv_heads)?
+                    .checked_mul(num_blocks)
+            };
+            let k_at = bytes;
+            let v_at = total(k_head_bytes).and_then(|size| bytes.checked_add(size));
+            let end = v_at.and_then(|at| total(v_head_bytes).and_then(|size| at.checked_add(size)));
+            let (Some(v_at), Some(end)) = (v_at, end) else {
+                return Err(KernelError::new(
+                    "the KV pool would be larger than the address space",
+                ));
+            };
+            bytes = end.next_multiple_of(4096);
+            planned.push(KvLayer {
+                shape: *shape,
+                k_at,
+                v_at,
+                k_head_bytes,
+                v_head_bytes,
+                v_stride,
+            });
+        }
+        let base = reserve(bytes)?;
+        Ok(Self {
+            base,
+            bytes,
+            dtype,
+            block_size,
+            num_blocks,
+            layers: planned,
+        })
+    }
+
+    /// Bytes reserved; what is resident is what has been written.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Start of K of one head of one block. `block` < num_blocks, `head` < num_kv_heads.
+    #[inline(always)]
+    pub(crate) unsafe fn k(&self, layer: &KvLayer, block: usize, head: usize) -> *mut u8 {
+        self.base
+            .add(layer.k_at + (block * layer.shape.num_kv_heads + head) * layer.k_head_bytes)
+    }
+
+    #[inline(always)]
+    pub(crate) unsafe fn v(&self, layer: &KvLayer, block: usize, head: usize) -> *mut u8 {
+        self.base
+            .add(layer.v_at + (block * layer.shape.num_kv_heads + head) * layer.v_head_bytes)
+    }
+}
+
+#[cfg(unix)]
+fn reserve(bytes: usize) -> Result<*mut u8, KernelError> {
+    if bytes == 0 {
+        return Ok(ptr::null_mut());
+    }
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh anonymous mapping; no existing memory is named.
+    let base = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            flags,
+            -1,
+            0,
+        )
+    };
+    if base == libc::MAP_FAILED {
+        let cause = std::io::Error::last_os_error();
+        return Err(KernelError::new(format!(
+            "the system refused {bytes} bytes for the KV pool: {cause}"
+        )));
+    }
+    Ok(base.cast())
+}
+
+#[cfg(unix)]
+impl Drop for KvPool {
+    fn drop(&mut self) {
+        if !self.base.is_null() {
+            // SAFETY: the mapping made in `new`; nobody holds a pointer into it past the pool's life.
+            unsafe { libc::munmap(self.base.cast(), self.bytes) };
+        }
+    }
+}

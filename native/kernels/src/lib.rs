@@ -1,0 +1,46 @@
+//! The mathematics of Ingot's operators, without Node or ONNX Runtime.
+//!
+//! Owns the packed form of weights, the KV pool and the compute threads. Knows nothing of graphs, files or sequences'
+//! lives. First law (D5): row t of every output has the same bits whatever other rows are in the call, however a prompt
+//! was cut into calls, and with any number of threads. It holds because each output element is reduced in one fixed
+//! order: linear layers over k ascending, attention over absolute splits of 256 positions, norms over a fixed tree.
+//!
+//! Every kernel is written once over `simd::Simd` and instantiated for AVX-512, AVX2 + FMA and portable code; all three
+//! use the same fused operations in the same order, so they agree bit for bit. Only int8 dot products have a path of
+//! their own, and those are exact in integers.
+
+// Tiles are walked by index because several arrays of registers are walked together.
+#![allow(clippy::needless_range_loop)]
+
+mod attention;
+mod attention_tile;
+mod cpu;
+mod elementwise;
+mod error;
+mod format;
+mod kv_pool;
+mod linear;
+mod linear_f32;
+mod linear_int8;
+mod norm;
+mod packed_linear;
+mod pool;
+mod quantize;
+mod rope;
+mod scratch;
+mod simd;
+mod simd_avx512;
+mod simd_portable;
+
+pub use attention::{AttentionArgs, paged_attention};
+pub use cpu::{CpuInfo, cpu, use_kernels};
+pub use elementwise::{add, embedding, swiglu};
+pub use error::KernelError;
+pub use format::Format;
+pub use kv_pool::{KvDtype, KvLayerShape, KvPool};
+pub use linear::{Activations, linear};
+pub use norm::{add_rms_norm, rms_norm};
+pub use packed_linear::{PackedLinear, Part};
+pub use pool::Pool;
+pub use rope::{RopeStyle, RopeTable};
+pub use scratch::Scratch;

@@ -1,0 +1,138 @@
+//! Any weights times f32 activations: a tile is dequantised once into a panel `[k][32]`, then multiplied with all rows.
+//!
+//! Per output: acc = fma(x[k], w[k], acc), k ascending. The weight is the exact dequantised value (product and sum
+//! rounded apart, as the formats define), so this path is the reference for quality.
+
+use std::ops::Range;
+
+use crate::format::Format;
+use crate::linear::{TILE_ROWS, Target, row_tiles};
+use crate::packed_linear::{Kind, TILE_COLUMNS};
+use crate::simd::{LANES, Simd};
+
+/// Multiply the rows of `range` with one tile. `panel` is working memory of k · 32 values.
+///
+/// # Safety
+/// `tile` is a tile of `kind` with `k` inputs; `x` has the range's rows of `k` values; `target` has those rows.
+pub(crate) unsafe fn panel_rows(
+    kind: Kind,
+    tile: &[u8],
+    k: usize,
+    x: *const f32,
+    range: Range<usize>,
+    panel: *mut f32,
+    target: &Target,
+) {
+    let tile = tile.as_ptr();
+    crate::dispatch!(panel_body(kind: Kind, tile: *const u8, k: usize, x: *const f32, range: Range<usize>, panel: *mut f32, target: &Target));
+}
+
+#[inline(always)]
+unsafe fn panel_body<S: Simd>(
+    kind: Kind,
+    tile: *const u8,
+    k: usize,
+    x: *const f32,
+    range: Range<usize>,
+    panel: *mut f32,
+    target: &Target,
+) {
+    let panel = match kind {
+        Kind::Dense(Format::F32) => tile.cast::<f32>(),
+        _ => {
+            dequantise_tile::<S>(kind, tile, k, panel);
+            panel.cast_const()
+        }
+    };
+    for rows in row_tiles(range) {
+        let from = x.add(rows.start * k);
+        match rows.len() {
+            1 => multiply::<S, 1>(panel, k, from, rows.start, target),
+            2 => multiply::<S, 2>(panel, k, from, rows.start, target),
+            3 => multiply::<S, 3>(panel, k, from, rows.start, target),
+            4 => multiply::<S, 4>(panel, k, from, rows.start, target),
+            5 => multiply::<S, 5>(panel, k, from, rows.start, target),
+            _ => multiply::<S, TILE_ROWS>(panel, k, from, rows.start, target),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn multiply<S: Simd, const ROWS: usize>(
+    panel: *const f32,
+    k: usize,
+    x: *const f32,
+    first_row: usize,
+    target: &Target,
+) {
+    let mut sums = [[S::splat(0.0); 2]; ROWS];
+    for at in 0..k {
+        let weights = panel.add(at * TILE_COLUMNS);
+        let (low, high) = (S::load(weights), S::load(weights.add(LANES)));
+        for row in 0..ROWS {
+            let value = S::splat(*x.add(row * k + at));
+            sums[row][0] = S::fma(value, low, sums[row][0]);
+            sums[row][1] = S::fma(value, high, sums[row][1]);
+        }
+    }
+    for row in 0..ROWS {
+        target.store::<S>(first_row + row, sums[row][0], sums[row][1]);
+    }
+}
+
+/// Write a tile's exact values to `panel`, `[k][32]`.
+#[inline(always)]
+unsafe fn dequantise_tile<S: Simd>(kind: Kind, tile: *const u8, k: usize, panel: *mut f32) {
+    match kind {
+        Kind::Dense(format) => {
+            for half in 0..k * TILE_COLUMNS / LANES {
+                let at = half * LANES;
+                let value = match format {
+                    Format::F16 => S::load_f16(tile.cast::<u16>().add(at)),
+                    Format::BF16 => S::load_bf16(tile.cast::<u16>().add(at)),
+                    _ => S::load(tile.cast::<f32>().add(at)),
+                };
+                S::store(panel.add(at), value);
+            }
+        }
+        Kind::Int8 => {
+            for block in 0..k / 32 {
+                let bytes = tile.add(block * 1088);
+                let out = panel.add(block * 32 * TILE_COLUMNS);
+                for half in 0..2 {
+                    let scale = S::load_f16(bytes.add(1024 + half * 32).cast());
+                    for at in 0..32 {
+                        let word = bytes.add((half * 8 + at / 4) * 64);
+                        let quant = S::load_bits(word, (at % 4 * 8) as u32, 0xff);
+                        let value = S::mul(S::sub(quant, S::splat(128.0)), scale);
+                        S::store(out.add(at * TILE_COLUMNS + half * LANES), value);
+                    }
+                }
+            }
+        }
+        Kind::Nibbles { .. } | Kind::NibblesWithMinimum => {
+            let (bias, stride) = match kind {
+                Kind::Nibbles { bias } => (S::splat(f32::from(bias)), 576),
+                _ => (S::splat(0.0), 640),
+            };
+            for block in 0..k / 32 {
+                let bytes = tile.add(block * stride);
+                let out = panel.add(block * 32 * TILE_COLUMNS);
+                for half in 0..2 {
+                    let scale = S::load_f16(bytes.add(512 + half * 32).cast());
+                    let minimum = match kind {
+                        Kind::NibblesWithMinimum => S::load_f16(bytes.add(576 + half * 32).cast()),
+                        _ => S::splat(0.0),
+                    };
+                    for at in 0..32 {
+                        let word = bytes.add((half * 4 + at % 16 / 4) * 64);
+                        let shift = at % 4 * 8 + at / 16 * 4;
+                        let quant = S::sub(S::load_bits(word, shift as u32, 15), bias);
+                        let value = S::add(S::mul(quant, scale), minimum);
+                        S::store(out.add(at * TILE_COLUMNS + half * LANES), value);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Working memory of one model, reused by every call: it grows to the largest step seen and then stays.
+
+use crate::quantize::QuantisedRow;
+
+#[derive(Default)]
+pub struct Scratch {
+    /// Quantised activations, see `quantize`.
+    pub(crate) quantised: Vec<QuantisedRow>,
+    /// Dequantised weight panels, one a thread: `[k][32]` f32.
+    pub(crate) panels: Vec<f32>,
+    /// Rotated queries `[T, numHeads · headDim]`.
+    pub(crate) queries: Vec<f32>,
+    /// The sequence of each row, `[T]`.
+    pub(crate) row_sequences: Vec<u32>,
+}
+
+/// Make `buffer` at least `len` long without shrinking it.
+pub(crate) fn grow<T: Clone>(buffer: &mut Vec<T>, len: usize, value: T) -> &mut [T] {
+    if buffer.len() < len {
+        buffer.resize(len, value);
+    }
+    &mut buffer[..len]
+}

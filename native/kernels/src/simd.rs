@@ -1,0 +1,115 @@
+//! Sixteen f32 lanes as every kernel sees them, and how a kernel is instantiated for the CPU at hand.
+//!
+//! All implementations give the same bits: multiply-add is fused everywhere, sums over lanes use one tree, and `exp` is
+//! one polynomial written here over the trait's own operations.
+
+/// Lanes of one vector.
+pub const LANES: usize = 16;
+
+/// # Safety
+/// Every method may be called only inside a function compiled for the implementation's CPU features (`dispatch!` sees to
+/// it), and pointers must be valid for the 16 elements read or written.
+pub unsafe trait Simd: Copy {
+    type F: Copy;
+    unsafe fn splat(value: f32) -> Self::F;
+    unsafe fn load(from: *const f32) -> Self::F;
+    unsafe fn load_bf16(from: *const u16) -> Self::F;
+    unsafe fn load_f16(from: *const u16) -> Self::F;
+    /// Each of 16 little-endian u32 lanes shifted right by `shift` and masked, as a number.
+    unsafe fn load_bits(from: *const u8, shift: u32, mask: u32) -> Self::F;
+    unsafe fn store(to: *mut f32, value: Self::F);
+    /// Round to nearest even.
+    unsafe fn store_bf16(to: *mut u16, value: Self::F);
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn abs(a: Self::F) -> Self::F;
+    /// a · b + c, rounded once.
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// Nearest integer, ties to even.
+    unsafe fn round(a: Self::F) -> Self::F;
+    /// a · 2^n for integral n, -126 ≤ n ≤ 127.
+    unsafe fn scale_by_power_of_two(a: Self::F, n: Self::F) -> Self::F;
+    unsafe fn to_array(a: Self::F) -> [f32; LANES];
+
+    /// Sum over lanes: halves added together four times.
+    #[inline(always)]
+    unsafe fn sum(a: Self::F) -> f32 {
+        let mut lanes = Self::to_array(a);
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+
+    #[inline(always)]
+    unsafe fn max_lane(a: Self::F) -> f32 {
+        let lanes = Self::to_array(a);
+        let mut largest = lanes[0];
+        for &lane in &lanes[1..] {
+            largest = if lane > largest { lane } else { largest };
+        }
+        largest
+    }
+
+    /// e^x for x ≤ 88; below -87.3 the result is 0. Error below 2 ulp.
+    /// Range reduction to |r| ≤ ln2 / 2, then a polynomial of degree 6 (minimax coefficients of Cephes `expf`).
+    #[inline(always)]
+    unsafe fn exp(x: Self::F) -> Self::F {
+        let clamped = Self::min(Self::max(x, Self::splat(-87.336_54)), Self::splat(88.0));
+        let n = Self::round(Self::mul(clamped, Self::splat(std::f32::consts::LOG2_E)));
+        let r = Self::fma(n, Self::splat(-0.693_359_4), clamped);
+        let r = Self::fma(n, Self::splat(2.121_944_4e-4), r);
+        let mut y = Self::splat(1.987_569_2e-4);
+        for coefficient in [
+            1.398_2e-3_f32,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_5e-1,
+            0.5,
+        ] {
+            y = Self::fma(y, r, Self::splat(coefficient));
+        }
+        let y = Self::fma(y, Self::mul(r, r), Self::add(r, Self::splat(1.0)));
+        let result = Self::scale_by_power_of_two(y, n);
+        Self::zero_below(result, x, -87.336_54)
+    }
+
+    /// `value` where `key` ≥ `limit`, else 0 (also where `key` is NaN: then NaN is kept).
+    unsafe fn zero_below(value: Self::F, key: Self::F, limit: f32) -> Self::F;
+}
+
+/// Call `$kernel::<S>(…)` compiled for the CPU at hand.
+///
+/// `dispatch!(kernel(arg: Type, …))` expands to one function a family, each with its CPU features switched on, so that
+/// the `#[inline(always)]` kernel and the intrinsics end up in one body.
+#[macro_export]
+macro_rules! dispatch {
+    ($kernel:ident ( $($arg:ident : $type:ty),* $(,)? )) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
+        unsafe fn on_avx512($($arg: $type),*) {
+            unsafe { $kernel::<$crate::simd_avx512::Avx512>($($arg),*) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma,f16c")]
+        unsafe fn on_avx2($($arg: $type),*) {
+            unsafe { $kernel::<$crate::simd_portable::Portable>($($arg),*) }
+        }
+        // SAFETY: the family was chosen from the features this CPU has.
+        match $crate::cpu::family() {
+            #[cfg(target_arch = "x86_64")]
+            $crate::cpu::Family::Avx512Vnni => unsafe { on_avx512($($arg),*) },
+            #[cfg(target_arch = "x86_64")]
+            $crate::cpu::Family::Avx2 => unsafe { on_avx2($($arg),*) },
+            _ => unsafe { $kernel::<$crate::simd_portable::Portable>($($arg),*) },
+        }
+    }};
+}

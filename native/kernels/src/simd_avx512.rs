@@ -1,0 +1,108 @@
+//! `Simd` on one zmm register. Present on x86-64 only; elsewhere the module is empty.
+#![cfg(target_arch = "x86_64")]
+
+use std::arch::x86_64::*;
+
+use crate::simd::{LANES, Simd};
+
+#[derive(Clone, Copy)]
+pub struct Avx512;
+
+const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+// SAFETY: callers are inside functions compiled with the AVX-512 features; pointers are the caller's promise.
+unsafe impl Simd for Avx512 {
+    type F = __m512;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> __m512 {
+        _mm512_set1_ps(value)
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> __m512 {
+        _mm512_loadu_ps(from)
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> __m512 {
+        let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
+    }
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> __m512 {
+        _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()))
+    }
+    #[inline(always)]
+    unsafe fn load_bits(from: *const u8, shift: u32, mask: u32) -> __m512 {
+        let words = _mm512_loadu_si512(from.cast());
+        let shifted = _mm512_srl_epi32(words, _mm_cvtsi32_si128(shift as i32));
+        _mm512_cvtepi32_ps(_mm512_and_si512(shifted, _mm512_set1_epi32(mask as i32)))
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, value: __m512) {
+        _mm512_storeu_ps(to, value)
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut u16, value: __m512) {
+        // Round to nearest even on the bits; NaN keeps its top bits and is made quiet, as `half::bf16` does.
+        let bits = _mm512_castps_si512(value);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let bias = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+        let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, bias));
+        let quiet = _mm512_or_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(0x40));
+        let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value);
+        let words = _mm512_mask_blend_epi32(is_nan, rounded, quiet);
+        _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(words));
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        _mm512_add_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+        _mm512_sub_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+        _mm512_mul_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn div(a: __m512, b: __m512) -> __m512 {
+        _mm512_div_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn max(a: __m512, b: __m512) -> __m512 {
+        _mm512_max_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn min(a: __m512, b: __m512) -> __m512 {
+        _mm512_min_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn abs(a: __m512) -> __m512 {
+        _mm512_abs_ps(a)
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        _mm512_fmadd_ps(a, b, c)
+    }
+    #[inline(always)]
+    unsafe fn round(a: __m512) -> __m512 {
+        _mm512_roundscale_ps::<NEAREST>(a)
+    }
+    #[inline(always)]
+    unsafe fn scale_by_power_of_two(a: __m512, n: __m512) -> __m512 {
+        let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+        _mm512_mul_ps(a, _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
+    }
+    #[inline(always)]
+    unsafe fn to_array(a: __m512) -> [f32; LANES] {
+        let mut lanes = [0.0; LANES];
+        _mm512_storeu_ps(lanes.as_mut_ptr(), a);
+        lanes
+    }
+    #[inline(always)]
+    unsafe fn zero_below(value: __m512, key: __m512, limit: f32) -> __m512 {
+        let is_below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(key, _mm512_set1_ps(limit));
+        _mm512_mask_blend_ps(is_below, value, _mm512_setzero_ps())
+    }
+}

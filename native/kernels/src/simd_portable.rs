@@ -1,0 +1,141 @@
+//! `Simd` in plain Rust: the reference of every other implementation, and what AVX2 and NEON machines run (compiled with
+//! their features, the loops below become their vector instructions).
+
+use half::{bf16, f16};
+
+use crate::simd::{LANES, Simd};
+
+#[derive(Clone, Copy)]
+pub struct Portable;
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct Lanes([f32; LANES]);
+
+#[inline(always)]
+fn map(a: Lanes, f: impl Fn(f32) -> f32) -> Lanes {
+    let mut out = a;
+    for lane in &mut out.0 {
+        *lane = f(*lane);
+    }
+    out
+}
+
+#[inline(always)]
+fn zip(a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
+    let mut out = a;
+    for lane in 0..LANES {
+        out.0[lane] = f(a.0[lane], b.0[lane]);
+    }
+    out
+}
+
+#[inline(always)]
+fn fill(f: impl Fn(usize) -> f32) -> Lanes {
+    let mut out = Lanes([0.0; LANES]);
+    for lane in 0..LANES {
+        out.0[lane] = f(lane);
+    }
+    out
+}
+
+// SAFETY: plain Rust needs no CPU feature; pointers are the caller's promise.
+unsafe impl Simd for Portable {
+    type F = Lanes;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Lanes {
+        Lanes([value; LANES])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Lanes {
+        fill(|lane| unsafe { from.add(lane).read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Lanes {
+        fill(|lane| f32::from_bits(u32::from(unsafe { from.add(lane).read_unaligned() }) << 16))
+    }
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Lanes {
+        fill(|lane| f16::from_bits(unsafe { from.add(lane).read_unaligned() }).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn load_bits(from: *const u8, shift: u32, mask: u32) -> Lanes {
+        fill(|lane| {
+            let word = unsafe { from.cast::<u32>().add(lane).read_unaligned() };
+            ((u32::from_le(word) >> shift) & mask) as f32
+        })
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, value: Lanes) {
+        unsafe { to.cast::<[f32; LANES]>().write_unaligned(value.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut u16, value: Lanes) {
+        for lane in 0..LANES {
+            unsafe {
+                to.add(lane)
+                    .write_unaligned(bf16::from_f32(value.0[lane]).to_bits())
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn sub(a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    unsafe fn mul(a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    unsafe fn div(a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| a / b)
+    }
+    // As vmaxps and vminps: the second operand where either is NaN.
+    #[inline(always)]
+    unsafe fn max(a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn min(a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn abs(a: Lanes) -> Lanes {
+        map(a, f32::abs)
+    }
+    #[inline(always)]
+    unsafe fn fma(a: Lanes, b: Lanes, c: Lanes) -> Lanes {
+        let mut out = c;
+        for lane in 0..LANES {
+            out.0[lane] = a.0[lane].mul_add(b.0[lane], c.0[lane]);
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn round(a: Lanes) -> Lanes {
+        map(a, f32::round_ties_even)
+    }
+    #[inline(always)]
+    unsafe fn scale_by_power_of_two(a: Lanes, n: Lanes) -> Lanes {
+        zip(a, n, |a, n| {
+            a * f32::from_bits(((n as i32 + 127) << 23) as u32)
+        })
+    }
+    #[inline(always)]
+    unsafe fn to_array(a: Lanes) -> [f32; LANES] {
+        a.0
+    }
+    #[inline(always)]
+    unsafe fn zero_below(value: Lanes, key: Lanes, limit: f32) -> Lanes {
+        zip(
+            value,
+            key,
+            |value, key| if key < limit { 0.0 } else { value },
+        )
+    }
+}

@@ -1,0 +1,247 @@
+//! Linear layers: exact values, exact repetition, every format and every kernel family.
+
+mod support;
+
+use ingot_kernels::{Activations, Format, PackedLinear, Part, Pool, Scratch, linear, use_kernels};
+use support::{FORMATS, Random, bits, stored};
+
+fn run(
+    weight: &PackedLinear,
+    x: &[f32],
+    rows: usize,
+    activations: Activations,
+    pool: &Pool,
+) -> Vec<f32> {
+    let mut out = vec![f32::NAN; rows * weight.n()];
+    linear(
+        weight,
+        x,
+        rows,
+        None,
+        activations,
+        &mut out,
+        &mut Scratch::default(),
+        pool,
+    );
+    out
+}
+
+#[test]
+fn a_packed_row_dequantises_to_the_formats_own_values() {
+    let pool = Pool::new(2);
+    let mut random = Random(1);
+    for format in FORMATS {
+        for (rows, k) in [(1, 32), (33, 64), (70, 96)] {
+            let (bytes, values) = stored(format, rows, k, &mut random);
+            let weight = PackedLinear::pack(
+                &[Part {
+                    format,
+                    rows,
+                    bytes: &bytes,
+                }],
+                k,
+                &pool,
+            )
+            .unwrap();
+            let mut row_values = vec![0.0; k];
+            for row in 0..rows {
+                weight.row_into(row, &mut row_values);
+                assert_eq!(row_values, values[row * k..][..k], "{format:?} row {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_activations_match_f64_arithmetic() {
+    let pool = Pool::new(2);
+    let mut random = Random(2);
+    for format in FORMATS {
+        let (n, k, rows) = (77, 192, 13);
+        let (bytes, values) = stored(format, n, k, &mut random);
+        let weight = PackedLinear::pack(
+            &[Part {
+                format,
+                rows: n,
+                bytes: &bytes,
+            }],
+            k,
+            &pool,
+        )
+        .unwrap();
+        let x = random.values(rows * k);
+        let out = run(&weight, &x, rows, Activations::F32, &pool);
+        for row in 0..rows {
+            for column in 0..n {
+                let terms =
+                    (0..k).map(|i| f64::from(x[row * k + i]) * f64::from(values[column * k + i]));
+                let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), term| {
+                    (sum + term, size + term.abs())
+                });
+                let error = (f64::from(out[row * n + column]) - exact).abs();
+                assert!(
+                    error <= 1e-6 * size + 1e-12,
+                    "{format:?} {row} {column}: {error} of {size}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn int8_activations_lose_only_what_rounding_them_loses() {
+    let pool = Pool::new(2);
+    let mut random = Random(3);
+    for format in [Format::Q4_0, Format::Q4_1, Format::Q5_0, Format::Q8_0] {
+        let (n, k, rows) = (64, 256, 9);
+        let (bytes, values) = stored(format, n, k, &mut random);
+        let weight = PackedLinear::pack(
+            &[Part {
+                format,
+                rows: n,
+                bytes: &bytes,
+            }],
+            k,
+            &pool,
+        )
+        .unwrap();
+        let x = random.values(rows * k);
+        let rounded: Vec<f64> = x
+            .chunks(32)
+            .flat_map(|block| {
+                let largest = block
+                    .iter()
+                    .fold(0.0_f32, |largest, value| largest.max(value.abs()));
+                let (inverse, scale) = (127.0 / largest, largest / 127.0);
+                block.iter().map(move |value| {
+                    f64::from((value * inverse).round_ties_even()) * f64::from(scale)
+                })
+            })
+            .collect();
+        let out = run(&weight, &x, rows, Activations::Int8, &pool);
+        for row in 0..rows {
+            for column in 0..n {
+                let terms =
+                    (0..k).map(|i| rounded[row * k + i] * f64::from(values[column * k + i]));
+                let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), term| {
+                    (sum + term, size + term.abs())
+                });
+                let error = (f64::from(out[row * n + column]) - exact).abs();
+                assert!(
+                    error <= 2e-6 * size + 1e-9,
+                    "{format:?} {row} {column}: {error} of {size}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_alone_in_any_batch_on_any_threads_and_kernels() {
+    let mut random = Random(4);
+    let pools = [Pool::new(1), Pool::new(2), Pool::new(3)];
+    let (k, sizes) = (
+        160,
+        [
+            (Format::Q4_1, 40),
+            (Format::Q8_0, 33),
+            (Format::F16, 7),
+            (Format::Q5_0, 64),
+        ],
+    );
+    let parts: Vec<_> = sizes
+        .iter()
+        .map(|&(format, rows)| (format, rows, stored(format, rows, k, &mut random).0))
+        .collect();
+    let parts: Vec<_> = parts
+        .iter()
+        .map(|(format, rows, bytes)| Part {
+            format: *format,
+            rows: *rows,
+            bytes,
+        })
+        .collect();
+    let weight = PackedLinear::pack(&parts, k, &pools[0]).unwrap();
+    let n = weight.n();
+    let x = random.values(64 * k);
+    for activations in [Activations::F32, Activations::Int8] {
+        let alone: Vec<f32> = (0..64)
+            .flat_map(|row| run(&weight, &x[row * k..][..k], 1, activations, &pools[0]))
+            .collect();
+        for kernels in ["scalar", "avx2", "avx512-vnni"] {
+            if !use_kernels(kernels) {
+                println!("this CPU has no {kernels}");
+                continue;
+            }
+            for pool in &pools {
+                for rows in [1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 16, 31, 64] {
+                    let out = run(&weight, &x[..rows * k], rows, activations, pool);
+                    assert_eq!(
+                        bits(&out),
+                        bits(&alone[..rows * n]),
+                        "{activations:?} {kernels} {rows} rows"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bias_is_added_last_and_zero_rows_do_nothing() {
+    let pool = Pool::new(2);
+    let mut random = Random(5);
+    let (n, k, rows) = (45, 64, 10);
+    let (bytes, _) = stored(Format::Q4_0, n, k, &mut random);
+    let weight = PackedLinear::pack(
+        &[Part {
+            format: Format::Q4_0,
+            rows: n,
+            bytes: &bytes,
+        }],
+        k,
+        &pool,
+    )
+    .unwrap();
+    let (x, bias) = (random.values(rows * k), random.values(n));
+    let plain = run(&weight, &x, rows, Activations::Int8, &pool);
+    let mut out = vec![0.0; rows * n];
+    let scratch = &mut Scratch::default();
+    linear(
+        &weight,
+        &x,
+        rows,
+        Some(&bias),
+        Activations::Int8,
+        &mut out,
+        scratch,
+        &pool,
+    );
+    for (at, value) in out.iter().enumerate() {
+        assert_eq!(value.to_bits(), (plain[at] + bias[at % n]).to_bits());
+    }
+    linear(
+        &weight,
+        &[],
+        0,
+        None,
+        Activations::Int8,
+        &mut [],
+        scratch,
+        &pool,
+    );
+}
+
+#[test]
+fn bytes_that_do_not_fit_the_shape_are_refused() {
+    let pool = Pool::new(1);
+    let part = |bytes| Part {
+        format: Format::Q4_0,
+        rows: 2,
+        bytes,
+    };
+    assert!(PackedLinear::pack(&[part(&[0; 35])], 32, &pool).is_err());
+    assert!(PackedLinear::pack(&[part(&[0; 36])], 33, &pool).is_err());
+    assert!(PackedLinear::pack(&[], 32, &pool).is_err());
+    assert!(PackedLinear::pack(&[part(&[0; 36])], 32, &pool).is_ok());
+}

@@ -1,0 +1,108 @@
+//! Seeded data for the tests: splitmix64, and tensors stored in each format.
+#![allow(dead_code)]
+
+use half::f16;
+use ingot_kernels::Format;
+
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn word(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.word() % n as u64) as usize
+    }
+
+    /// About normal: sum of four uniforms, in -2 … 2.
+    pub fn value(&mut self) -> f32 {
+        (0..4)
+            .map(|_| (self.word() >> 40) as f32 / (1 << 24) as f32 - 0.5)
+            .sum()
+    }
+
+    pub fn values(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.value()).collect()
+    }
+}
+
+/// Random stored weights `[rows, k]` of a format, and their values computed from the format's definition.
+pub fn stored(format: Format, rows: usize, k: usize, random: &mut Random) -> (Vec<u8>, Vec<f32>) {
+    let (mut bytes, mut values) = (Vec::new(), Vec::new());
+    for _ in 0..rows * k / format.block_weights() {
+        match format {
+            Format::F32 => {
+                let value = random.value();
+                bytes.extend(value.to_le_bytes());
+                values.push(value);
+            }
+            Format::F16 => {
+                let value = f16::from_f32(random.value());
+                bytes.extend(value.to_le_bytes());
+                values.push(value.to_f32());
+            }
+            Format::BF16 => {
+                let value = half::bf16::from_f32(random.value());
+                bytes.extend(value.to_le_bytes());
+                values.push(value.to_f32());
+            }
+            _ => block(format, random, &mut bytes, &mut values),
+        }
+    }
+    (bytes, values)
+}
+
+fn block(format: Format, random: &mut Random, bytes: &mut Vec<u8>, values: &mut Vec<f32>) {
+    let scale = f16::from_f32(random.value() / 16.0);
+    let minimum = f16::from_f32(random.value());
+    bytes.extend(scale.to_le_bytes());
+    if format == Format::Q4_1 {
+        bytes.extend(minimum.to_le_bytes());
+    }
+    let d = scale.to_f32();
+    if format == Format::Q8_0 {
+        for _ in 0..32 {
+            let quant = random.below(256) as u8 as i8;
+            bytes.push(quant as u8);
+            values.push(f32::from(quant) * d);
+        }
+        return;
+    }
+    let fifth = random.word() as u32;
+    if format == Format::Q5_0 {
+        bytes.extend(fifth.to_le_bytes());
+    }
+    let packed: Vec<u8> = (0..16).map(|_| random.below(256) as u8).collect();
+    for k in 0..32 {
+        let nibble = if k < 16 {
+            packed[k] & 15
+        } else {
+            packed[k - 16] >> 4
+        };
+        values.push(match format {
+            Format::Q4_0 => (f32::from(nibble) - 8.0) * d,
+            Format::Q4_1 => f32::from(nibble) * d + minimum.to_f32(),
+            _ => (f32::from(nibble | (((fifth >> k) & 1) as u8) << 4) - 16.0) * d,
+        });
+    }
+    bytes.extend(packed);
+}
+
+pub const FORMATS: [Format; 7] = [
+    Format::F32,
+    Format::F16,
+    Format::BF16,
+    Format::Q4_0,
+    Format::Q4_1,
+    Format::Q5_0,
+    Format::Q8_0,
+];
+
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
