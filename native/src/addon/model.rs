@@ -7,6 +7,7 @@
 //! I3: `dispose`, and the finalizer of a model that nobody disposed of, wait for the job under way and free everything
 //!     but the buffers that JavaScript still sees.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ingot_sampler::Sampler;
@@ -53,7 +54,10 @@ pub struct Memory {
 impl Model {
     #[napi(constructor)]
     pub fn new(env: &Env, mut this: This, options: ModelOptions) -> Result<Self> {
-        let (live, buffers) = start(&options).map_err(|failure| thrown(env, failure))?;
+        // A system that refuses a thread makes the pool panic; that must not end the process.
+        let (live, buffers) = catch_unwind(AssertUnwindSafe(|| start(&options)))
+            .unwrap_or_else(|payload| Err(Failure::from_panic("making the model", &*payload)))
+            .map_err(|failure| thrown(env, failure))?;
         let view = views::make(env, &buffers)?;
         let property = Property::new()
             .with_utf8_name("buffers")?

@@ -106,6 +106,10 @@ fn serve(parts: Parts, queue: &Receiver<(Work, Report)>) {
 
 fn run(parts: &Parts, session: &mut Option<ModelSession>, work: Work) -> Outcome<()> {
     match work {
+        Work::LoadWeights(_) | Work::CreateSession(_) if session.is_some() => Err(Failure::new(
+            Code::State,
+            "the session is made already; make a new model for other weights or another graph",
+        )),
         Work::LoadWeights(sources) => parts.runtime.weights.load(&sources, &parts.runtime.pool),
         Work::CreateSession(onnx) => {
             *session = Some(ModelSession::new(

@@ -21,13 +21,18 @@ pub fn check_counts(counts: StepCounts, limits: &Limits) -> Outcome<()> {
     in_range("numLogitsRows", counts.logits_rows, 0, most)
 }
 
-/// `queryStarts` must cut the T rows into B runs of at least one; `logitsRows` must name rows, ascending.
+/// `queryStarts` must cut the T rows into B runs of at least one, each of which ends where `contextLengths` says;
+/// `logitsRows` must name rows, ascending.
+///
+/// Cost: O(B + L).
 pub fn check_rows(buffers: &StepBuffers, counts: StepCounts) -> Outcome<()> {
     // SAFETY: a step is under way, so JavaScript does not write (`StepBuffers` I2).
-    let (starts, rows) = unsafe {
+    let (starts, rows, positions, contexts) = unsafe {
         (
             buffers.query_starts.first(counts.seqs + 1),
             buffers.logits_rows.first(counts.logits_rows),
+            buffers.positions.first(counts.tokens),
+            buffers.context_lengths.first(counts.seqs),
         )
     };
     let is_ascending = starts.windows(2).all(|pair| pair[0] < pair[1]);
@@ -36,6 +41,14 @@ pub fn check_rows(buffers: &StepBuffers, counts: StepCounts) -> Outcome<()> {
             "queryStarts must ascend from 0 to numTokens = {}, got {starts:?}",
             counts.tokens
         )));
+    }
+    for (sequence, &context) in contexts.iter().enumerate() {
+        let last = positions[starts[sequence + 1] as usize - 1];
+        if last < 0 || last.checked_add(1) != Some(context) {
+            return Err(bad(format!(
+                "contextLengths[{sequence}] must be its last row's position + 1, got {context} and {last}"
+            )));
+        }
     }
     let is_ascending = rows.windows(2).all(|pair| pair[0] < pair[1]);
     let is_inside = rows.first().is_none_or(|&row| row >= 0)

@@ -148,9 +148,9 @@ fn check_part<'a>(
             part.shape
         )));
     }
-    let (rows, width) = match part.shape.as_slice() {
-        &[rows, width] => (rows, width),
-        &[width] => (1, width),
+    let (rows, width) = match *part.shape {
+        [rows, width] => (rows, width),
+        [width] => (1, width),
         _ => unreachable!("the rank is 1 or 2"),
     };
     let disagree = |expected: &str| {
