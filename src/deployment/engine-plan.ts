@@ -11,7 +11,7 @@ import { formatBytes } from '../config/option.ts'
 import type { Choice, EngineConfig } from '../config/runtime-config.ts'
 import { deploymentError } from './errors.ts'
 
-export interface ModelFacts {
+export interface PlanFacts {
   readonly weightsBytes: number
   /** Bytes of K and V of one token over all layers, in the type of the configuration. */
   readonly kvBytesPerToken: number
@@ -38,7 +38,7 @@ const MIN_CONTEXT_TOKENS = 256
  */
 export function planEngine(
   config: EngineConfig,
-  facts: ModelFacts,
+  facts: PlanFacts,
   hardware: Pick<Hardware, 'freeMemoryBytes' | 'memoryReason'>,
 ): EnginePlan {
   const wanted = config.maxContextTokens
@@ -86,7 +86,7 @@ export function planEngine(
 
 function autoKvMemory(
   config: EngineConfig,
-  facts: ModelFacts,
+  facts: PlanFacts,
   hardware: Pick<Hardware, 'freeMemoryBytes' | 'memoryReason'>,
   context: number,
 ): { bytes: number; reason: string } {

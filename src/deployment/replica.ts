@@ -1,0 +1,52 @@
+/**
+ * What a deployment needs of a replica: take sequences, give back what happened to them, say how it is. Types only; the
+ * worker room's supervisor is one, tests have another.
+ */
+
+import type { ServingError } from '../base/errors.ts'
+import type { SequenceId } from '../base/ids.ts'
+import type {
+  EngineDescription,
+  EngineStats,
+  SequenceSpec,
+  SequenceUpdate,
+} from '../worker/messages.ts'
+import type { ReplicaState } from './deployments.ts'
+
+/** Called on the event loop, never from inside `submit`. */
+export interface SequenceListener {
+  onUpdate(update: SequenceUpdate): void
+  /** The replica died with the sequence in it; no further update comes. */
+  onLost(id: SequenceId, error: ServingError): void
+}
+
+export interface ReplicaSequences {
+  /**
+   * Hand sequences over, all or none.
+   *
+   * @throws ServingError 503 while the replica is not ready
+   */
+  submit(sequences: readonly SequenceSpec[], listener: SequenceListener): void
+  /** Ask for an end; the last update still comes. Ids that have ended already are ignored. */
+  cancel(ids: readonly SequenceId[]): void
+}
+
+export interface ReplicaStatus {
+  readonly state: ReplicaState
+  readonly pid: number | null
+  readonly numRestarts: number
+  /** Milliseconds since this state began. */
+  readonly sinceMs: number
+  /** Why it is not ready, in one sentence. */
+  readonly reason: string | null
+  /** Of the last message; `null` while no engine runs. */
+  readonly stats: EngineStats | null
+}
+
+export interface Replica extends ReplicaSequences {
+  /** Start the engine process. Resolves when it is ready for the first time, rejects when it never will be. */
+  start(): Promise<EngineDescription>
+  status(): ReplicaStatus
+  /** End the process; sequences in it are lost. */
+  stop(): Promise<void>
+}
