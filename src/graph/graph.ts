@@ -27,7 +27,11 @@ export interface GraphNode {
 
 /** A weight the nodes name: stored tensors joined along the outermost dimension, or values computed by the model. */
 export type GraphWeight =
-  | { readonly name: string; readonly kind: 'linear' | 'vector'; readonly tensors: readonly TensorInfo[] }
+  | {
+      readonly name: string
+      readonly kind: 'linear' | 'vector'
+      readonly tensors: readonly TensorInfo[]
+    }
   | { readonly name: string; readonly kind: 'constant'; readonly values: Float32Array }
 
 /** KV geometry of one attention layer; index = the `layer` attribute of its attention node. */

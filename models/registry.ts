@@ -1,0 +1,35 @@
+/**
+ * The architectures that Ingot computes. The only place that lists them; a new one is a file and a line here.
+ * Owns nothing; decides by the checkpoint's own word, never by a file's name.
+ */
+
+import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
+import { modelError } from './errors.ts'
+import { shown } from './gguf-keys.ts'
+import { llama } from './llama.ts'
+import type { ModelDefinition } from './model-definition.ts'
+
+const DEFINITIONS: readonly ModelDefinition[] = [llama]
+
+/** Where each kind of checkpoint says its architecture. */
+const ARCHITECTURE_KEYS: Readonly<Record<Checkpoint['kind'], string>> = {
+  gguf: 'general.architecture',
+  safetensors: 'model_type',
+}
+
+/** Architectures by name, for people. */
+export function knownModelTypes(): readonly string[] {
+  return DEFINITIONS.map(({ modelType }) => modelType)
+}
+
+/** @throws ServingError MODEL_UNSUPPORTED_ARCHITECTURE with the list of known ones */
+export function definitionOf(checkpoint: Checkpoint): ModelDefinition {
+  const key = ARCHITECTURE_KEYS[checkpoint.kind]
+  const architecture = checkpoint.metadata.get(key)
+  const definition = DEFINITIONS.find(({ modelType }) => modelType === architecture)
+  if (definition !== undefined) return definition
+  const got = architecture === undefined ? 'no such key' : shown(architecture)
+  throw modelError('MODEL_UNSUPPORTED_ARCHITECTURE', {
+    details: { file: checkpoint.files[0] ?? '', key, known: knownModelTypes().join(', '), got },
+  })
+}

@@ -1,0 +1,243 @@
+/**
+ * Builds a `Graph` one operator a call, in execution order. A call takes the values of earlier calls and returns its own.
+ *
+ * Owns the nodes, the weights and the KV layers until `finish`. Knows the operators' shapes; knows no architecture and
+ * no execution provider.
+ * Invariants:
+ * G1 Node names and value names are unique; every input of a node was made before it.
+ * G2 Widths agree: a node whose tensors and inputs do not fit is refused when it is added, by name.
+ * G3 The same tensors in the same order are one weight, however many nodes name it (tied embeddings).
+ */
+
+import { invariant } from '../base/errors.ts'
+import type { TensorInfo } from '../checkpoint/checkpoint.ts'
+import { graphError } from './errors.ts'
+import type { AttributeValue, Graph, GraphNode, GraphValue, KvLayer } from './graph.ts'
+import { GraphWeights } from './graph-weights.ts'
+
+export interface NormOptions {
+  readonly epsilon: number
+  /** Added to the weight before it is applied; 1 in Gemma. */
+  readonly weightOffset?: number
+}
+
+export interface RopeOptions {
+  readonly style: 'half' | 'interleaved'
+  /** Inverse frequencies, [rotaryDim / 2] f32; the same array in several layers is one weight. */
+  readonly frequencies: Float32Array
+  /** Multiplies cos and sin; default 1. */
+  readonly scale?: number
+}
+
+export interface AttentionOptions {
+  readonly numHeads: number
+  readonly numKvHeads: number
+  readonly headDim: number
+  /** Multiplies q · k. */
+  readonly scale: number
+  /** `null` = no rotation. */
+  readonly rope: RopeOptions | null
+}
+
+const INPUTS: readonly GraphValue[] = [
+  { name: 'tokenIds', dtype: 'i32', shape: ['T'] },
+  { name: 'positions', dtype: 'i32', shape: ['T'] },
+  { name: 'slotMapping', dtype: 'i32', shape: ['T'] },
+  { name: 'queryStarts', dtype: 'i32', shape: ['B+1'] },
+  { name: 'contextLengths', dtype: 'i32', shape: ['B'] },
+  { name: 'blockTables', dtype: 'i32', shape: ['B', 'M'] },
+  { name: 'logitsRows', dtype: 'i32', shape: ['L'] },
+]
+const STEP_INPUTS = ['positions', 'slotMapping', 'queryStarts', 'contextLengths', 'blockTables']
+
+export class GraphBuilder {
+  readonly #nodes: GraphNode[] = []
+  readonly #weights = new GraphWeights()
+  readonly #kvLayers: KvLayer[] = []
+  readonly #valueNames = new Set(INPUTS.map(({ name }) => name))
+  readonly #numNamed = new Map<string, number>()
+
+  /** Rows of a stored `[vocab, H]` table, times `scale` → `[T, H]`. */
+  embedding(table: TensorInfo, scale = 1): GraphValue {
+    const weight = this.#weights.linear([table])
+    const attributes = { weight: weight.name, scale }
+    return this.#node('embedding', 'Embedding', ['tokenIds'], attributes, ['T', weight.width])
+  }
+
+  /** RMS norm of each row → the shape of `x`. */
+  rmsNorm(x: GraphValue, weight: TensorInfo, options: NormOptions): GraphValue {
+    const name = this.#nodeName('norm')
+    const attributes = this.#normAttributes(name, x, weight, options)
+    return this.#add(name, 'RmsNorm', [x.name], attributes, [['out', x.shape]])[0]
+  }
+
+  /** `x + residual` and its RMS norm, both of the shape of `x`. */
+  addRmsNorm(
+    x: GraphValue,
+    residual: GraphValue,
+    weight: TensorInfo,
+    options: NormOptions,
+  ): { sum: GraphValue; normed: GraphValue } {
+    const name = this.#nodeName('add_norm')
+    expectShape(name, residual.name, x.shape, residual.shape)
+    const attributes = this.#normAttributes(name, x, weight, options)
+    const inputs = [x.name, residual.name]
+    const [sum, normed] = this.#add(name, 'AddRmsNorm', inputs, attributes, [
+      ['sum', x.shape],
+      ['normed', x.shape],
+    ])
+    invariant(normed !== undefined, 'G1', 'AddRmsNorm has two outputs')
+    return { sum, normed }
+  }
+
+  add(a: GraphValue, b: GraphValue): GraphValue {
+    const name = this.#nodeName('add')
+    expectShape(name, b.name, a.shape, b.shape)
+    return this.#add(name, 'Add', [a.name, b.name], {}, [['out', a.shape]])[0]
+  }
+
+  /**
+   * `x` times the transposed rows of `tensors`, one below the other, plus `biases` joined likewise → `[R, N]`.
+   *
+   * @param biases - none, or vectors whose lengths add up to N
+   */
+  linear(
+    x: GraphValue,
+    tensors: readonly TensorInfo[],
+    biases: readonly TensorInfo[] = [],
+  ): GraphValue {
+    const name = this.#nodeName('linear')
+    for (const tensor of tensors) {
+      expectShape(name, tensor.name, [tensor.shape[0] ?? 'N', widthOf(x)], tensor.shape)
+    }
+    const weight = this.#weights.linear(tensors)
+    const attributes: Record<string, AttributeValue> = { weight: weight.name }
+    if (biases.length > 0) {
+      const bias = this.#weights.vector(biases)
+      expectShape(name, bias.name, [weight.rows], [bias.width])
+      attributes.bias = bias.name
+    }
+    const shape = [x.shape[0] ?? 'T', weight.rows] as const
+    return this.#add(name, 'Linear', [x.name], attributes, [['out', shape]])[0]
+  }
+
+  /** Causal attention over a KV layer of its own; `qkv` holds q, k and v side by side → `[T, numHeads * headDim]`. */
+  pagedAttention(qkv: GraphValue, options: AttentionOptions): GraphValue {
+    const { numHeads, numKvHeads, headDim, scale, rope } = options
+    const name = this.#nodeName('attention')
+    expectShape(name, qkv.name, ['T', (numHeads + 2 * numKvHeads) * headDim], qkv.shape)
+    const attributes: Record<string, AttributeValue> = {
+      layer: this.#kvLayers.length,
+      numHeads,
+      numKvHeads,
+      headDim,
+      scale,
+      ropeStyle: rope?.style ?? 'none',
+    }
+    if (rope !== null) {
+      attributes.ropeFrequencies = this.#weights.constant('rope.frequencies', rope.frequencies)
+      attributes.ropeScale = rope.scale ?? 1
+    }
+    this.#kvLayers.push({ numKvHeads, headDim })
+    const inputs = [qkv.name, ...STEP_INPUTS]
+    const shape = ['T', numHeads * headDim] as const
+    return this.#add(name, 'PagedAttention', inputs, attributes, [['out', shape]])[0]
+  }
+
+  /** `gateUp` `[T, 2 I]`, gate first → silu(gate) · up, `[T, I]`. */
+  swiGlu(gateUp: GraphValue): GraphValue {
+    const name = this.#nodeName('swiglu')
+    const inner = Math.floor(widthOf(gateUp) / 2)
+    expectShape(name, gateUp.name, ['T', 2 * inner], gateUp.shape)
+    return this.#add(name, 'SwiGlu', [gateUp.name], {}, [['out', ['T', inner]]])[0]
+  }
+
+  /** The rows of `x` whose logits are wanted → `[L, H]`. */
+  gatherRows(x: GraphValue): GraphValue {
+    const inputs = [x.name, 'logitsRows']
+    return this.#node('gather', 'GatherRows', inputs, {}, ['L', widthOf(x)])
+  }
+
+  /** The graph whose logits are `[L, vocabSize]` rows of `logits`, which must come from the last node. */
+  finish(logits: GraphValue, maxContextTokens: number): Graph {
+    const last = this.#nodes.at(-1)
+    invariant(last?.outputs[0] === logits.name, 'G1', 'the last node makes the logits')
+    expectShape(last.name, logits.name, ['L', widthOf(logits)], logits.shape)
+    this.#nodes[this.#nodes.length - 1] = { ...last, outputs: ['logits'] }
+    const used = new Set(this.#nodes.flatMap(({ inputs }) => inputs))
+    return {
+      inputs: INPUTS.filter(({ name }) => used.has(name)),
+      outputs: [{ ...logits, name: 'logits' }],
+      nodes: this.#nodes,
+      weights: this.#weights.all(),
+      kvLayers: this.#kvLayers,
+      vocabSize: widthOf(logits),
+      maxContextTokens,
+    }
+  }
+
+  #normAttributes(
+    node: string,
+    x: GraphValue,
+    tensor: TensorInfo,
+    { epsilon, weightOffset = 0 }: NormOptions,
+  ): Record<string, AttributeValue> {
+    expectShape(node, tensor.name, [widthOf(x)], tensor.shape)
+    return { weight: this.#weights.vector([tensor]).name, epsilon, weightOffset }
+  }
+
+  #node(
+    stem: string,
+    operator: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, AttributeValue>>,
+    shape: GraphValue['shape'],
+  ): GraphValue {
+    return this.#add(this.#nodeName(stem), operator, inputs, attributes, [['out', shape]])[0]
+  }
+
+  #add(
+    name: string,
+    operator: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, AttributeValue>>,
+    outputs: readonly [output: string, shape: GraphValue['shape']][],
+  ): [GraphValue, ...GraphValue[]] {
+    for (const input of inputs) {
+      invariant(this.#valueNames.has(input), 'G1', `${name} reads ${input}, which nothing makes`)
+    }
+    const values = outputs.map(
+      ([output, shape]): GraphValue => ({ name: `${name}.${output}`, dtype: 'f32', shape }),
+    )
+    for (const value of values) this.#valueNames.add(value.name)
+    const names = values.map((value) => value.name)
+    this.#nodes.push({ name, operator, inputs, outputs: names, attributes })
+    return values as [GraphValue, ...GraphValue[]]
+  }
+
+  /** `stem.0`, `stem.1` … in the order of the calls. */
+  #nodeName(stem: string): string {
+    const index = this.#numNamed.get(stem) ?? 0
+    this.#numNamed.set(stem, index + 1)
+    return `${stem}.${index}`
+  }
+}
+
+function widthOf(value: GraphValue): number {
+  const width = value.shape.at(-1)
+  invariant(typeof width === 'number', 'G2', `${value.name} has no fixed width`)
+  return width
+}
+
+function expectShape(
+  node: string,
+  what: string,
+  expected: readonly (number | string)[],
+  got: readonly (number | string)[],
+): void {
+  const isEqual = expected.length === got.length && expected.every((extent, i) => extent === got[i])
+  if (isEqual) return
+  throw graphError('GRAPH_SHAPE_MISMATCH', {
+    details: { node, what, expected: `[${expected.join(', ')}]`, got: `[${got.join(', ')}]` },
+  })
+}

@@ -1,0 +1,90 @@
+/**
+ * The weights that a graph's nodes name, each once. Owns the table while a graph is built; reads no tensor's bytes.
+ *
+ * W1 A weight's name says which stored tensors it is made of, in order, so equal names are equal weights.
+ */
+
+import { invariant } from '../base/errors.ts'
+import type { TensorInfo } from '../checkpoint/checkpoint.ts'
+import { graphError } from './errors.ts'
+import type { GraphWeight } from './graph.ts'
+
+export interface MatrixWeight {
+  readonly name: string
+  readonly rows: number
+  readonly width: number
+}
+
+export interface VectorWeight {
+  readonly name: string
+  readonly width: number
+}
+
+export class GraphWeights {
+  readonly #weights = new Map<string, GraphWeight>()
+  readonly #constants = new Map<Float32Array, string>()
+
+  /** Equally wide matrices, one below the other. */
+  linear(tensors: readonly TensorInfo[]): MatrixWeight {
+    const name = nameOf(tensors)
+    const width = tensors[0]?.shape[1] ?? 0
+    let rows = 0
+    for (const tensor of tensors) {
+      expectRank(tensor, 2)
+      invariant(tensor.shape[1] === width, 'W1', `the parts of ${name} are not equally wide`)
+      rows += tensor.shape[0] ?? 0
+    }
+    this.#put({ name, kind: 'linear', tensors })
+    return { name, rows, width }
+  }
+
+  /** Vectors, one after the other. */
+  vector(tensors: readonly TensorInfo[]): VectorWeight {
+    const name = nameOf(tensors)
+    let width = 0
+    for (const tensor of tensors) {
+      expectRank(tensor, 1)
+      width += tensor.shape[0] ?? 0
+    }
+    this.#put({ name, kind: 'vector', tensors })
+    return { name, width }
+  }
+
+  /** Values that the model computed; one array is one weight. Returns its name. */
+  constant(stem: string, values: Float32Array): string {
+    const known = this.#constants.get(values)
+    if (known !== undefined) return known
+    const name = `${stem}.${this.#constants.size}`
+    this.#constants.set(values, name)
+    this.#put({ name, kind: 'constant', values })
+    return name
+  }
+
+  all(): readonly GraphWeight[] {
+    return [...this.#weights.values()]
+  }
+
+  #put(weight: GraphWeight): void {
+    const known = this.#weights.get(weight.name)
+    invariant(
+      known === undefined || known.kind === weight.kind,
+      'W1',
+      `${weight.name} is used both as a matrix and as a vector`,
+    )
+    if (known === undefined) this.#weights.set(weight.name, weight)
+  }
+}
+
+function nameOf(tensors: readonly TensorInfo[]): string {
+  invariant(tensors.length > 0, 'W1', 'a weight is made of at least one tensor')
+  return tensors.map(({ name }) => name).join('+')
+}
+
+function expectRank(tensor: TensorInfo, rank: number): void {
+  if (tensor.shape.length === rank) return
+  const expected = rank === 1 ? '[n]' : '[n, k]'
+  const got = `[${tensor.shape.join(', ')}]`
+  throw graphError('GRAPH_SHAPE_MISMATCH', {
+    details: { node: 'weights', what: tensor.name, expected, got },
+  })
+}
