@@ -1,174 +1,207 @@
 /**
- * A tiny llama checkpoint with random weights, as a GGUF file or only as an index. Small enough that a model runs in
- * milliseconds, shaped so that every width differs from every other.
+ * A llama of two layers with random weights, as a weight file and a graph of `ingot` operators: small enough for
+ * thousands of steps, whole enough that every operator of the table runs.
  */
 
-import type { Checkpoint, MetadataValue, TensorInfo } from '../../src/checkpoint/checkpoint.ts'
-import type { GgufSpec, GgufTensor, GgufValue } from './gguf-writer.ts'
-import { seededRandom } from './seeded-random.ts'
+import { writeFileSync } from 'node:fs'
+import type { NativeModelOptions, NativeWeight, NativeWeightPart } from '../../native/binding.ts'
+import { type SeededRandom, seededRandom } from './seeded-random.ts'
+import { encodeOnnx, type TinyAttribute, type TinyNode, type TinyValue } from './tiny-onnx.ts'
 
-export interface TinyLlamaShape {
-  readonly hiddenSize: number
-  readonly numLayers: number
-  readonly numHeads: number
-  readonly numKvHeads: number
-  readonly headDim: number
-  readonly intermediateSize: number
-  readonly vocabSize: number
-  readonly contextLength: number
-  readonly isTied: boolean
-  readonly hasBiases: boolean
-  readonly hasRopeFactors: boolean
-  /** Of the matrices; vectors are F32. */
-  readonly format: 'F32' | 'Q8_0' | 'Q4_1'
+export const HIDDEN = 64
+export const VOCAB = 96
+const HEADS = 4
+const KV_HEADS = 2
+const HEAD_DIM = 32
+const INNER = 96
+const LAYERS = 2
+
+export type TinyFormat = 'F32' | 'Q4_0'
+
+/** The model options that belong to this llama. */
+export const TINY_SHAPE: Pick<NativeModelOptions, 'kvLayers' | 'vocabSize'> = {
+  kvLayers: Array.from({ length: LAYERS }, () => ({ numKvHeads: KV_HEADS, headDim: HEAD_DIM })),
+  vocabSize: VOCAB,
 }
 
-export const TINY_LLAMA: TinyLlamaShape = {
-  hiddenSize: 96,
-  numLayers: 3,
-  numHeads: 6,
-  numKvHeads: 2,
-  headDim: 32,
-  intermediateSize: 160,
-  vocabSize: 320,
-  contextLength: 512,
-  isTied: true,
-  hasBiases: false,
-  hasRopeFactors: false,
-  format: 'Q4_1',
-}
-
-const TYPES = { F32: 0, Q8_0: 8, Q4_1: 3 } as const
-const EOS_TOKEN_ID = 2
-
-/** Names and shapes, outermost dimension first. */
-export function tinyLlamaTensors(shape: TinyLlamaShape): readonly [string, number[]][] {
-  const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = shape
-  const tensors: [string, number[]][] = [
-    ['token_embd.weight', [vocabSize, hiddenSize]],
-    ['output_norm.weight', [hiddenSize]],
-  ]
-  if (!shape.isTied) tensors.push(['output.weight', [vocabSize, hiddenSize]])
-  if (shape.hasRopeFactors) tensors.push(['rope_freqs.weight', [headDim / 2]])
-  for (let layer = 0; layer < shape.numLayers; layer++) {
-    const block = `blk.${layer}`
-    tensors.push(
-      [`${block}.attn_norm.weight`, [hiddenSize]],
-      [`${block}.attn_q.weight`, [numHeads * headDim, hiddenSize]],
-      [`${block}.attn_k.weight`, [numKvHeads * headDim, hiddenSize]],
-      [`${block}.attn_v.weight`, [numKvHeads * headDim, hiddenSize]],
-      [`${block}.attn_output.weight`, [hiddenSize, numHeads * headDim]],
-      [`${block}.ffn_norm.weight`, [hiddenSize]],
-      [`${block}.ffn_gate.weight`, [intermediateSize, hiddenSize]],
-      [`${block}.ffn_up.weight`, [intermediateSize, hiddenSize]],
-      [`${block}.ffn_down.weight`, [hiddenSize, intermediateSize]],
-    )
-    if (!shape.hasBiases) continue
-    tensors.push(
-      [`${block}.attn_q.bias`, [numHeads * headDim]],
-      [`${block}.attn_k.bias`, [numKvHeads * headDim]],
-      [`${block}.attn_v.bias`, [numKvHeads * headDim]],
-    )
-  }
-  return tensors
-}
-
-export function tinyLlamaMetadata(shape: TinyLlamaShape): [string, GgufValue][] {
-  const u32 = (value: number): GgufValue => ({ type: 'u32', value })
-  const f32 = (value: number): GgufValue => ({ type: 'f32', value })
-  return [
-    ['general.architecture', { type: 'string', value: 'llama' }],
-    ['llama.block_count', u32(shape.numLayers)],
-    ['llama.context_length', u32(shape.contextLength)],
-    ['llama.embedding_length', u32(shape.hiddenSize)],
-    ['llama.feed_forward_length', u32(shape.intermediateSize)],
-    ['llama.attention.head_count', u32(shape.numHeads)],
-    ['llama.attention.head_count_kv', u32(shape.numKvHeads)],
-    ['llama.attention.key_length', u32(shape.headDim)],
-    ['llama.attention.value_length', u32(shape.headDim)],
-    ['llama.rope.freq_base', f32(10_000)],
-    ['llama.attention.layer_norm_rms_epsilon', f32(1e-5)],
-    ['tokenizer.ggml.eos_token_id', u32(EOS_TOKEN_ID)],
-  ]
-}
-
-/** The whole file. The same seed gives the same bytes. */
-export function tinyLlamaGguf(shape: TinyLlamaShape, seed: number): GgufSpec {
+/** Write the weight file and describe what is in it. Norms are F32; linears and embedding are in `format`. */
+export function writeTinyWeights(file: string, format: TinyFormat, seed = 1): NativeWeight[] {
   const random = seededRandom(seed)
-  const tensors = tinyLlamaTensors(shape).map(([name, dims]): GgufTensor => {
-    const format = dims.length === 1 ? 'F32' : shape.format
-    const values = new Float32Array(dims.reduce((product, extent) => product * extent, 1))
-    // Norms near 1, factors from 1 on, everything else small around 0.
-    const center = dims.length === 1 && !name.endsWith('.bias') ? 1 : 0
-    const spread = name === 'rope_freqs.weight' ? 8 : 0.6
-    for (let i = 0; i < values.length; i++) {
-      values[i] = center + spread * (center === 1 ? random.next() : random.next() - 0.5)
-    }
-    return { name, dims: [...dims].reverse(), type: TYPES[format], data: encode(values, format) }
-  })
-  return { metadata: tinyLlamaMetadata(shape), tensors }
-}
-
-/** What the reader would give, without a file; no tensor has bytes. */
-export function tinyLlamaCheckpoint(shape: TinyLlamaShape): Checkpoint & {
-  metadata: Map<string, MetadataValue>
-  tensors: Map<string, TensorInfo>
-} {
-  const file = '/nowhere/tiny.gguf'
-  const metadata = new Map(
-    tinyLlamaMetadata(shape).map(([key, value]): [string, MetadataValue] => {
-      if (!('value' in value)) throw new Error('no arrays here')
-      return [key, value.value as MetadataValue]
-    }),
-  )
-  const tensors = new Map(
-    tinyLlamaTensors(shape).map(([name, dims]): [string, TensorInfo] => [
-      name,
-      { name, format: 'F32', shape: dims, file, offset: 0, byteLength: 0 },
-    ]),
-  )
-  return { kind: 'gguf', files: [file], metadata, tensors, totalTensorBytes: 0 }
-}
-
-function encode(values: Float32Array, format: TinyLlamaShape['format']): Buffer {
-  if (format === 'F32') return Buffer.from(values.buffer)
-  const blocks: Buffer[] = []
-  for (let start = 0; start < values.length; start += 32) {
-    const block = values.subarray(start, start + 32)
-    blocks.push(format === 'Q8_0' ? q8Block(block) : q4Block(block))
+  const chunks: Buffer[] = []
+  const weights: NativeWeight[] = []
+  let offset = 0
+  function part(format: TinyFormat, shape: readonly number[]): NativeWeightPart {
+    const count = shape.reduce((product, extent) => product * extent, 1)
+    const data = format === 'F32' ? randomF32(count, random) : randomQ4(count, random)
+    chunks.push(data)
+    const placed = { file, offset, byteLength: data.length, format, shape }
+    offset += data.length
+    return placed
   }
-  return Buffer.concat(blocks)
+  function linear(name: string, shapes: readonly (readonly number[])[]): void {
+    weights.push({ name, kind: 'linear', parts: shapes.map((shape) => part(format, shape)) })
+  }
+  function vector(name: string, length: number): void {
+    weights.push({ name, kind: 'vector', parts: [part('F32', [length])] })
+  }
+  linear('embed', [[VOCAB, HIDDEN]])
+  for (let layer = 0; layer < LAYERS; layer++) {
+    vector(`norm1.${layer}`, HIDDEN)
+    const kv = KV_HEADS * HEAD_DIM
+    // Three stored tensors joined into one, as q, k and v are.
+    linear(`qkv.${layer}`, [
+      [HEADS * HEAD_DIM, HIDDEN],
+      [kv, HIDDEN],
+      [kv, HIDDEN],
+    ])
+    vector(`qkvBias.${layer}`, (HEADS + 2 * KV_HEADS) * HEAD_DIM)
+    linear(`o.${layer}`, [[HIDDEN, HEADS * HEAD_DIM]])
+    vector(`norm2.${layer}`, HIDDEN)
+    linear(`gateUp.${layer}`, [
+      [INNER, HIDDEN],
+      [INNER, HIDDEN],
+    ])
+    linear(`down.${layer}`, [[HIDDEN, INNER]])
+  }
+  vector('normOut', HIDDEN)
+  const frequencies = Float32Array.from(
+    { length: HEAD_DIM / 2 },
+    (_, i) => 10_000 ** ((-2 * i) / HEAD_DIM),
+  )
+  weights.push({ name: 'rope', kind: 'constant', values: frequencies })
+  writeFileSync(file, Buffer.concat(chunks))
+  return weights
 }
 
-/** f16 scale, 32 × i8. */
-function q8Block(block: Float32Array): Buffer {
-  const scale = Math.max(...block.map(Math.abs)) / 127
-  const bytes = Buffer.alloc(34)
-  bytes.writeUInt16LE(halfBits(scale), 0)
-  block.forEach((value, i) => {
-    bytes.writeInt8(Math.max(-127, Math.min(127, Math.round(value / scale))), 2 + i)
-  })
-  return bytes
+/** Nodes of the llama; tests break them one by one. */
+export function tinyNodes(): TinyNode[] {
+  const nodes: TinyNode[] = [
+    {
+      operator: 'Embedding',
+      name: 'embed',
+      inputs: ['tokenIds'],
+      outputs: ['x0'],
+      attributes: { weight: { text: 'embed' } },
+    },
+    {
+      operator: 'RmsNorm',
+      name: 'norm1.0',
+      inputs: ['x0'],
+      outputs: ['n0'],
+      attributes: norm('norm1.0'),
+    },
+  ]
+  for (let layer = 0; layer < LAYERS; layer++) {
+    const attributes: Record<string, TinyAttribute> = {
+      layer: { int: layer },
+      numHeads: { int: HEADS },
+      numKvHeads: { int: KV_HEADS },
+      headDim: { int: HEAD_DIM },
+      scale: { float: HEAD_DIM ** -0.5 },
+      ropeStyle: { text: layer === 0 ? 'half' : 'interleaved' },
+      ropeFrequencies: { text: 'rope' },
+    }
+    const indices = ['positions', 'slotMapping', 'queryStarts', 'contextLengths', 'blockTables']
+    const last = layer === LAYERS - 1
+    nodes.push(
+      linear(`qkv.${layer}`, `n${layer}`, `qkv${layer}`, `qkvBias.${layer}`),
+      {
+        operator: 'PagedAttention',
+        name: `attention.${layer}`,
+        inputs: [`qkv${layer}`, ...indices],
+        outputs: [`a${layer}`],
+        attributes,
+      },
+      linear(`o.${layer}`, `a${layer}`, `o${layer}`),
+      {
+        operator: 'AddRmsNorm',
+        name: `norm2.${layer}`,
+        inputs: [`o${layer}`, `x${layer}`],
+        outputs: [`h${layer}`, `m${layer}`],
+        attributes: norm(`norm2.${layer}`),
+      },
+      linear(`gateUp.${layer}`, `m${layer}`, `g${layer}`),
+      {
+        operator: 'SwiGlu',
+        name: `swiglu.${layer}`,
+        inputs: [`g${layer}`],
+        outputs: [`s${layer}`],
+      },
+      linear(`down.${layer}`, `s${layer}`, `d${layer}`),
+    )
+    if (last)
+      nodes.push({
+        operator: 'Add',
+        name: 'add',
+        inputs: [`d${layer}`, `h${layer}`],
+        outputs: ['y'],
+      })
+    else
+      nodes.push({
+        operator: 'AddRmsNorm',
+        name: `norm1.${layer + 1}`,
+        inputs: [`d${layer}`, `h${layer}`],
+        outputs: [`x${layer + 1}`, `n${layer + 1}`],
+        attributes: norm(`norm1.${layer + 1}`),
+      })
+  }
+  nodes.push(
+    { operator: 'GatherRows', name: 'gather', inputs: ['y', 'logitsRows'], outputs: ['last'] },
+    {
+      operator: 'RmsNorm',
+      name: 'normOut',
+      inputs: ['last'],
+      outputs: ['normed'],
+      attributes: norm('normOut'),
+    },
+    linear('embed', 'normed', 'logits', undefined, 'head'),
+  )
+  return nodes
 }
 
-/** f16 scale, f16 minimum, 16 bytes: low nibbles are weights 0…15, high ones 16…31. */
-function q4Block(block: Float32Array): Buffer {
-  const least = Math.min(...block)
-  const scale = (Math.max(...block) - least) / 15
-  const bytes = Buffer.alloc(20)
-  bytes.writeUInt16LE(halfBits(scale), 0)
-  bytes.writeUInt16LE(halfBits(least), 2)
-  const nibble = (i: number) => Math.max(0, Math.min(15, Math.round((block[i]! - least) / scale)))
-  for (let i = 0; i < 16; i++) bytes[4 + i] = nibble(i) | (nibble(i + 16) << 4)
-  return bytes
+export const TINY_INPUTS: readonly TinyValue[] = [
+  { name: 'tokenIds', dtype: 'i32', shape: ['T'] },
+  { name: 'positions', dtype: 'i32', shape: ['T'] },
+  { name: 'slotMapping', dtype: 'i32', shape: ['T'] },
+  { name: 'queryStarts', dtype: 'i32', shape: ['B+1'] },
+  { name: 'contextLengths', dtype: 'i32', shape: ['B'] },
+  { name: 'blockTables', dtype: 'i32', shape: ['B', 'M'] },
+  { name: 'logitsRows', dtype: 'i32', shape: ['L'] },
+]
+
+export const TINY_OUTPUTS: readonly TinyValue[] = [
+  { name: 'logits', dtype: 'f32', shape: ['L', VOCAB] },
+]
+
+/** The llama serialized; `nodes` replaces its nodes. */
+export function tinyOnnx(nodes: readonly TinyNode[] = tinyNodes()): Uint8Array {
+  return encodeOnnx({ nodes, inputs: TINY_INPUTS, outputs: TINY_OUTPUTS })
 }
 
-/** Nearest f16 towards zero, for normal numbers; enough for scales. */
-function halfBits(value: number): number {
-  const bits = new DataView(new ArrayBuffer(4))
-  bits.setFloat32(0, value)
-  const whole = bits.getUint32(0)
-  const exponent = ((whole >>> 23) & 0xff) - 112
-  if (exponent <= 0) return 0
-  return ((whole >>> 16) & 0x8000) | (exponent << 10) | ((whole >>> 13) & 0x3ff)
+function linear(
+  weight: string,
+  input: string,
+  output: string,
+  bias?: string,
+  name = weight,
+): TinyNode {
+  const attributes: Record<string, TinyAttribute> = { weight: { text: weight } }
+  if (bias !== undefined) attributes.bias = { text: bias }
+  return { operator: 'Linear', name, inputs: [input], outputs: [output], attributes }
+}
+
+function norm(weight: string): Record<string, TinyAttribute> {
+  return { weight: { text: weight }, epsilon: { float: 1e-5 } }
+}
+
+function randomF32(count: number, random: SeededRandom): Buffer {
+  return Buffer.from(Float32Array.from({ length: count }, () => random.next() - 0.5).buffer)
+}
+
+/** Q4_0 blocks of 32: an f16 scale (0.05), then sixteen bytes of two nibbles. */
+function randomQ4(count: number, random: SeededRandom): Buffer {
+  const out = Buffer.alloc((count / 32) * 18)
+  for (let at = 0; at < out.length; at++) out[at] = random.below(256)
+  for (let at = 0; at < out.length; at += 18) out.writeUInt16LE(0x2a66, at)
+  return out
 }
