@@ -1,0 +1,150 @@
+/**
+ * The paged executor: one `NativeModel` behind the engine's `Executor`. Owns that model, from weights to `close`.
+ *
+ * Does not know schedulers, architectures or processes. One JavaScript thread; `execute` computes on the model's own.
+ * Invariants:
+ * X1 `arrays` are views of native memory with the lengths that `limits` say; nothing is copied on the way in or out.
+ * X2 Nothing but a ServingError leaves: the addon's plain errors are turned into the product's.
+ */
+
+import type { NativeModel } from '../../native/binding.ts'
+import { nativeServingError } from '../../native/errors.ts'
+import { loadNative, ortLibraryPath } from '../../native/loader.ts'
+import { invariant } from '../base/errors.ts'
+import type { BatchArrays, BatchLimits, Executor } from '../engine/executor.ts'
+import type { GraphWeight, KvLayer } from '../graph/graph.ts'
+import type { SamplingParams } from '../sampling/sampling-params.ts'
+import { type MemoryPlanInput, planMemory } from './memory-plan.ts'
+import { nativeWeight, weightBytes } from './native-weights.ts'
+import { ortVersion } from './ort-version.ts'
+import { samplerSpec } from './sampler-spec.ts'
+
+export interface NativeExecutorOptions extends Omit<MemoryPlanInput, 'kvLayers'> {
+  /** A graph lowered for the CPU. */
+  readonly onnx: Uint8Array
+  readonly weights: readonly GraphWeight[]
+  readonly kvLayers: readonly KvLayer[]
+  /** Compute threads, ≥ 1. */
+  readonly threads: number
+  readonly activations: 'f32' | 'int8'
+  /** Called with 0 … 1 while weights are packed. */
+  readonly onProgress?: (fraction: number) => void
+}
+
+export interface NativeExecutorFacts {
+  /** Kernel family, such as `avx512-vnni`. */
+  readonly kernels: string
+  readonly ortVersion: string
+  /** Of the packed weights. */
+  readonly weightsBytes: number
+  readonly kvBytesPerToken: number
+}
+
+/** Packed between two reports of progress: about a tenth of a second's work. */
+const GROUP_BYTES = 32 * 2 ** 20
+
+export class NativeExecutor implements Executor {
+  readonly limits: BatchLimits
+  readonly arrays: BatchArrays
+  /** [maxLogitsRows * vocabSize] f32, raw; row r belongs to `logitsRows[r]` of the last step. */
+  readonly logits: Float32Array
+  readonly facts: NativeExecutorFacts
+  readonly #model: NativeModel
+
+  private constructor(model: NativeModel, limits: BatchLimits, facts: NativeExecutorFacts) {
+    const { buffers } = model
+    const isWhole =
+      buffers.tokenIds.length === limits.maxNumBatchedTokens &&
+      buffers.blockTables.length === limits.maxNumSeqs * limits.maxBlocksPerSeq &&
+      buffers.logits.length === limits.maxLogitsRows * limits.vocabSize
+    invariant(isWhole, 'X1', 'the native buffers have other sizes than the limits')
+    this.#model = model
+    this.limits = limits
+    this.arrays = buffers
+    this.logits = buffers.logits
+    this.facts = facts
+  }
+
+  /**
+   * Load the addon, pack the weights and build the session.
+   *
+   * @throws ServingError EXECUTION_* and NATIVE_*; nothing stays allocated then
+   */
+  static async open(options: NativeExecutorOptions): Promise<NativeExecutor> {
+    const { limits, kvBytesPerToken } = planMemory(options)
+    const native = loadNative()
+    const ortLibrary = ortLibraryPath()
+    const model = translated(() => {
+      const { threads, activations, kvDtype, kvLayers } = options
+      return new native.Model({ ...limits, ortLibrary, threads, activations, kvDtype, kvLayers })
+    })
+    try {
+      await loadWeights(model, options)
+      await model.createSession(options.onnx)
+      const facts = {
+        kernels: native.capabilities().kernels,
+        ortVersion: ortVersion(ortLibrary),
+        weightsBytes: model.memory().weightsBytes,
+        kvBytesPerToken,
+      }
+      return new NativeExecutor(model, limits, facts)
+    } catch (cause) {
+      model.dispose()
+      throw nativeServingError(cause)
+    }
+  }
+
+  addSequence(
+    slot: number,
+    params: SamplingParams,
+    choice: number,
+    promptIds: Int32Array,
+    outputIds: Int32Array,
+  ): void {
+    const spec = samplerSpec(params, { choice, promptIds, outputIds })
+    translated(() => this.#model.setSampler(slot, spec))
+  }
+
+  removeSequence(slot: number): void {
+    translated(() => this.#model.clearSampler(slot))
+  }
+
+  async execute(numTokens: number, numSeqs: number, numLogitsRows: number): Promise<void> {
+    try {
+      await this.#model.step(numTokens, numSeqs, numLogitsRows)
+    } catch (cause) {
+      throw nativeServingError(cause)
+    }
+  }
+
+  /** Waits for a step under way; the arrays must not be touched afterwards. Idempotent. */
+  async close(): Promise<void> {
+    this.#model.dispose()
+  }
+}
+
+/** In groups, so that a large checkpoint shows how far it is. */
+async function loadWeights(model: NativeModel, options: NativeExecutorOptions): Promise<void> {
+  const totalBytes = options.weights.reduce((sum, weight) => sum + weightBytes(weight), 0)
+  let doneBytes = 0
+  let group: GraphWeight[] = []
+  let groupBytes = 0
+  for (const [index, weight] of options.weights.entries()) {
+    group.push(weight)
+    groupBytes += weightBytes(weight)
+    if (groupBytes < GROUP_BYTES && index + 1 < options.weights.length) continue
+    await model.loadWeights(group.map(nativeWeight))
+    doneBytes += groupBytes
+    options.onProgress?.(doneBytes / totalBytes)
+    group = []
+    groupBytes = 0
+  }
+}
+
+function translated<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (cause) {
+    throw nativeServingError(cause)
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * What a replica's process can do wrong, as the API process tells it. `WORKER_ENGINE_DIED` ends sequences that ran;
+ * `WORKER_NOT_READY` refuses new ones. Both carry the seconds after which trying again makes sense.
+ */
+
+import { defineErrors, type ServingError, type ServingErrorOptions } from '../base/errors.ts'
+
+const table = {
+  WORKER_NOT_READY: {
+    status: 503,
+    retryable: true,
+    message:
+      'the engine is {state} ({reason}) and takes no sequences; try again in {retryAfterSeconds} s',
+  },
+  WORKER_ENGINE_DIED: {
+    status: 503,
+    retryable: true,
+    message:
+      'the engine process ended while this sequence was in it ({reason}); send the request again in {retryAfterSeconds} s',
+  },
+  WORKER_START_FAILED: {
+    status: 500,
+    retryable: true,
+    message:
+      'the engine process ended before it was ready ({reason}); its last words: {lastWords}; see the log above',
+  },
+  WORKER_CRASH_LOOP: {
+    status: 503,
+    retryable: false,
+    message:
+      'the engine ended {numFailures} times within {windowSeconds} s, last because {reason}; mend the cause and start the server again',
+  },
+  WORKER_STOPPED: {
+    status: 503,
+    retryable: true,
+    message: 'the engine was stopped while this sequence was in it; send the request again',
+  },
+  WORKER_INTERNAL: {
+    status: 500,
+    retryable: true,
+    message: 'a bug in the engine: {reason}; it restarts, send the request again',
+  },
+  WORKER_BAD_CONSTANT: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected {expected} at byte {offset} for tensor {tensor}, got {got}; fetch the file again',
+  },
+} as const
+
+export type WorkerErrorCode = keyof typeof table
+
+export const workerError: (code: WorkerErrorCode, options?: ServingErrorOptions) => ServingError =
+  defineErrors('worker', table)
