@@ -1,0 +1,145 @@
+/**
+ * Puts the HTTP server together: Fastify with its limits, hooks and error handlers, and the routes of each dialect.
+ *
+ * Owns the Fastify instance and the gate of requests in flight. Does not know what any route answers, or how models are
+ * loaded: everything comes in through `ServerParts`.
+ *
+ * I1 every response carries `x-request-id`.
+ * I2 every response with a status of 400 and above has a body in the shape of `error-mapping.ts`.
+ * I3 every generation request whose body was parsed leaves exactly one audit record.
+ */
+
+import type { Server } from 'node:http'
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyHttpOptions,
+  type FastifyInstance,
+  LogController,
+} from 'fastify'
+import { type Clock, systemClock } from '../base/clock.ts'
+import type { Deployments } from '../deployment/deployments.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import type { AuditSink } from '../provenance/audit-log.ts'
+import { answerClientError } from './client-error.ts'
+import { chatRoutes } from './dialects/openai/chat-routes.ts'
+import { completionsRoutes } from './dialects/openai/completions-routes.ts'
+import { modelRoutes } from './dialects/openai/model-routes.ts'
+import { answerError, installErrorHandlers } from './error-handlers.ts'
+import { installHooks } from './hooks.ts'
+import { InFlight } from './in-flight.ts'
+import { installOpenApi } from './openapi.ts'
+import { operationsRoutes } from './operations-routes.ts'
+import { requestIdFor } from './request-id.ts'
+import type { ServerConfig } from './server-config.ts'
+import type { ServingContext } from './serving.ts'
+import { systemTimers, type Timers } from './timers.ts'
+import { EXPECTED_KEYWORD, validationError } from './validation-error.ts'
+
+export interface ServerParts {
+  readonly deployments: Deployments
+  readonly metrics: Metrics
+  readonly audit: AuditSink
+  readonly config: ServerConfig
+  /** None: nothing is logged. */
+  readonly logger?: FastifyBaseLogger
+  readonly clock?: Clock
+  readonly timers?: Timers
+}
+
+export type IngotServer = FastifyInstance & {
+  /**
+   * Stop admitting, let open answers finish within `graceMs`, abort the rest with an error event, close.
+   * The audit log is the caller's to close, afterwards.
+   */
+  shutdown(graceMs: number): Promise<void>
+}
+
+/** How long aborted answers get to leave before their sockets are destroyed. */
+const FAREWELL_MS = 1000
+/** Names of models may hold an organisation and a revision; Fastify's default of 100 is too short. */
+const MAX_PARAM_LENGTH = 512
+/** How often Node looks for connections that overran their timeouts. */
+const TIMEOUT_CHECK_MS = 5000
+
+/** Build the server; it listens when the caller says so, and can be `inject`ed before. */
+export function buildServer(parts: ServerParts): IngotServer {
+  const context = contextOf(parts)
+  const app = fastify({
+    ...fastifyOptions(parts),
+    frameworkErrors: (error, request, reply) => {
+      answerError(context, error, request, reply)
+    },
+  })
+  app.server.maxConnections = parts.config.maxConnections
+  app.removeContentTypeParser('text/plain')
+  installErrorHandlers(app, context)
+  installHooks(app, context)
+  installOpenApi(app, parts.config.version)
+  app.register((scope, _options, done) => {
+    operationsRoutes(scope, context)
+    modelRoutes(scope, context)
+    chatRoutes(scope, context)
+    completionsRoutes(scope, context)
+    done()
+  })
+  return Object.assign(app, {
+    shutdown: (graceMs: number): Promise<void> => shutdown(app, context, graceMs),
+  })
+}
+
+function contextOf(parts: ServerParts): ServingContext {
+  const { deployments, metrics, audit, config } = parts
+  const clock = parts.clock ?? systemClock
+  const timers = parts.timers ?? systemTimers
+  const inFlight = new InFlight(metrics.openStreams)
+  return { deployments, metrics, audit, config, inFlight, clock, timers }
+}
+
+function fastifyOptions({ config, logger }: ServerParts): FastifyHttpOptions<Server> {
+  return {
+    ...(logger === undefined ? {} : { loggerInstance: logger }),
+    genReqId: (raw) => requestIdFor(raw.headers),
+    requestIdHeader: false,
+    // Our own line is written when a request is settled, see `serving.ts`.
+    logController: new LogController({
+      disableRequestLogging: true,
+      requestIdLogLabel: 'requestId',
+    }),
+    bodyLimit: config.maxBodyBytes,
+    requestTimeout: config.requestTimeoutMs,
+    keepAliveTimeout: config.idleConnectionMs,
+    http: {
+      headersTimeout: config.headersTimeoutMs,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+    },
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: true },
+    // Our own answer to requests that come while closing has the API's shape.
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    clientErrorHandler: answerClientError,
+    ajv: {
+      customOptions: {
+        // Never change what the caller sent: "5" is not 5, and an unknown field is an error, not dropped.
+        coerceTypes: false,
+        removeAdditional: false,
+        useDefaults: false,
+        verbose: true,
+        allowUnionTypes: true,
+        keywords: [EXPECTED_KEYWORD],
+      },
+    },
+    schemaErrorFormatter: (errors) => validationError(errors),
+  }
+}
+
+async function shutdown(
+  app: FastifyInstance,
+  { inFlight, timers }: ServingContext,
+  graceMs: number,
+): Promise<void> {
+  // A client that does not read its last bytes must not hold the process.
+  const cancel = timers.schedule(graceMs + FAREWELL_MS, () => app.server.closeAllConnections())
+  await inFlight.drain(graceMs, timers)
+  await app.close()
+  cancel()
+}

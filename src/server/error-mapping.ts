@@ -1,0 +1,155 @@
+/**
+ * From our errors to OpenAI's: status, body and headers. The one place that knows those shapes and words.
+ *
+ * Before the first byte an error is a status with a body; after it, the same body is one SSE event (`sse.ts`). Does not
+ * know routes. What is not a `ServingError` is a fault of ours: its text stays in the log, and the caller gets the
+ * request id to quote.
+ */
+
+import { InvariantError, ServingError } from '../base/errors.ts'
+import { serverError } from './errors.ts'
+
+export interface ErrorBody {
+  readonly error: {
+    readonly message: string
+    readonly type: string
+    readonly param: string | null
+    readonly code: string | null
+  }
+}
+
+export interface ErrorAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: ErrorBody
+}
+
+/** OpenAI's `code` for ours, where its documentation or its clients' users know one. */
+const API_CODES: Readonly<Record<string, string>> = {
+  SERVER_MALFORMED_JSON: 'invalid_json',
+  SERVER_MISSING_PARAMETER: 'missing_required_parameter',
+  SERVER_UNKNOWN_PARAMETER: 'unknown_parameter',
+  SERVER_UNSUPPORTED_PARAMETER: 'unsupported_parameter',
+  SERVER_INVALID_TYPE: 'invalid_type',
+  SERVER_INVALID_VALUE: 'invalid_value',
+  SERVER_CONFLICTING_PARAMETERS: 'invalid_value',
+  SERVER_UNKNOWN_MODEL: 'model_not_found',
+  SERVER_BAD_URL: 'invalid_url',
+  SERVER_BAD_HTTP: 'invalid_http',
+  SERVER_UNKNOWN_ROUTE: 'unknown_url',
+  SERVER_METHOD_NOT_ALLOWED: 'method_not_allowed',
+  SERVER_BODY_TOO_LARGE: 'request_too_large',
+  SERVER_UNSUPPORTED_MEDIA_TYPE: 'unsupported_media_type',
+  SAMPLING_OUT_OF_RANGE: 'invalid_value',
+  TEXT_TOO_LONG: 'context_length_exceeded',
+  REQUEST_CONTEXT_TOO_LONG: 'context_length_exceeded',
+  REQUEST_EMPTY_PROMPT: 'invalid_value',
+  REQUEST_TOKEN_OUT_OF_RANGE: 'invalid_value',
+  REQUEST_TOO_MANY_CHOICES: 'invalid_value',
+  DEPLOYMENT_UNKNOWN_MODEL: 'model_not_found',
+}
+
+/** The rest by status. */
+const CODE_BY_STATUS: Readonly<Record<number, string>> = {
+  401: 'invalid_api_key',
+  404: 'not_found',
+  408: 'request_timeout',
+  429: 'rate_limit_exceeded',
+  500: 'server_error',
+  503: 'service_unavailable',
+}
+
+/**
+ * @param error - whatever was thrown
+ * @param requestId - quoted to the caller when the error is a fault of ours
+ * @param retryAfterSeconds - for retryable 429 and 503 that name no time themselves
+ */
+export function toErrorAnswer(
+  error: unknown,
+  requestId: string,
+  retryAfterSeconds: number,
+): ErrorAnswer {
+  const known = asServingError(error, requestId)
+  const { status } = known
+  const headers: Record<string, string> = {}
+  if (status === 429 || status === 503) {
+    headers['retry-after'] = String(Math.ceil(known.retryAfterSeconds ?? retryAfterSeconds))
+  }
+  if (typeof known.details.allowed === 'string') headers.allow = known.details.allowed
+  return {
+    status,
+    headers,
+    body: {
+      error: {
+        message: sentence(known.message),
+        type: errorType(status),
+        param: wireParam(known),
+        code: API_CODES[known.code] ?? CODE_BY_STATUS[status] ?? null,
+      },
+    },
+  }
+}
+
+/** Any thrown value as an expected error; Fastify's own carry a code, and the rest is `SERVER_INTERNAL`. */
+export function asServingError(error: unknown, requestId: string): ServingError {
+  if (error instanceof ServingError) return error
+  const details = { requestId }
+  if (error instanceof InvariantError || !(error instanceof Error)) {
+    return serverError('SERVER_INTERNAL', { details, cause: error })
+  }
+  return fromFramework(error) ?? serverError('SERVER_INTERNAL', { details, cause: error })
+}
+
+function fromFramework(error: Error & { code?: string; statusCode?: number }): ServingError | null {
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return serverError('SERVER_BODY_TOO_LARGE', { cause: error })
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return serverError('SERVER_UNSUPPORTED_MEDIA_TYPE', {
+        details: { got: 'another' },
+        cause: error,
+      })
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return serverError('SERVER_MALFORMED_JSON', {
+        details: { reason: 'it is empty' },
+        cause: error,
+      })
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return serverError('SERVER_MALFORMED_JSON', {
+        details: { reason: 'its length is not the one that content-length says' },
+        cause: error,
+      })
+    case 'FST_ERR_BAD_URL':
+      return serverError('SERVER_BAD_URL', { cause: error })
+    default:
+      break
+  }
+  // secure-json-parse throws a SyntaxError with status 400, for broken JSON as for a `__proto__` key.
+  if (error.statusCode === 400) {
+    return serverError('SERVER_MALFORMED_JSON', {
+      details: { reason: 'it cannot be parsed' },
+      cause: error,
+    })
+  }
+  return null
+}
+
+/** Rooms below the dialects name parameters neutrally (`topP`); on the wire they are snake_case. */
+function wireParam(error: ServingError): string | null {
+  const { param, code } = error
+  if (param === undefined) return null
+  if (code.startsWith('SERVER_')) return param
+  return param.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}
+
+function errorType(status: number): string {
+  if (status === 401) return 'authentication_error'
+  if (status === 403) return 'permission_error'
+  if (status === 429) return 'rate_limit_error'
+  return status >= 500 ? 'server_error' : 'invalid_request_error'
+}
+
+function sentence(message: string): string {
+  const first = message.charAt(0).toUpperCase() + message.slice(1)
+  return /[.!?]$/.test(first) ? first : `${first}.`
+}
