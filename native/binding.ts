@@ -73,10 +73,10 @@ export interface NativeBuffers {
   readonly tokenIds: Int32Array // [maxT]
   readonly positions: Int32Array // [maxT] absolute position of each row
   readonly slotMapping: Int32Array // [maxT] blockId * blockSize + offset; -1 = do not store
-  readonly queryStarts: Int32Array // [maxB + 1] first row of each sequence; last entry = T
-  readonly contextLengths: Int32Array // [maxB] tokens whose KV is visible after this step
+  readonly queryStarts: Int32Array // [maxB + 1] first row of each sequence, strictly ascending; last entry = T
+  readonly contextLengths: Int32Array // [maxB] tokens whose KV is visible after this step = last row's position + 1
   readonly blockTables: Int32Array // [maxB * maxBlocksPerSeq] row b at b * maxBlocksPerSeq
-  readonly logitsRows: Int32Array // [maxL] rows of T whose logits are wanted, ascending
+  readonly logitsRows: Int32Array // [maxL] rows of T whose logits are wanted, strictly ascending
   readonly samplerSlots: Int32Array // [maxL] sampler slot that draws from this row; -1 = none
   readonly samplePositions: Int32Array // [maxL] absolute position of the token that is drawn (key of the random draw)
   readonly targetIds: Int32Array // [maxL] token whose logprob is wanted instead of a draw; -1 = none

@@ -66,6 +66,16 @@ const scenarios = {
     await new Promise((resolve) => setTimeout(resolve, 5))
     process.exit(0)
   },
+  'a step that fails': async () => {
+    const model = await readyModel()
+    await longStep(model, 4)
+    model.buffers.tokenIds[0] = -1
+    await model
+      .step(4, 1, 1)
+      .catch((error) => error.code === 'NATIVE_STEP_FAILED' || console.log(error))
+    await model.createSession(new Uint8Array([1])).catch(() => {})
+    await longStep(model, 4)
+  },
   'process.exit right after dispose': async () => {
     const model = await readyModel()
     longStep(model)

@@ -46,6 +46,7 @@ async function run(
 
 const QUIET = [
   'natural exit without dispose',
+  'a step that fails',
   'process.exit while a step is under way',
   'process.exit right after dispose',
   'workers one after another',

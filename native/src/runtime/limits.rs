@@ -8,6 +8,8 @@ use crate::failure::{Code, Failure, Outcome};
 pub const MAX_TOP_LOGPROBS: usize = 20;
 const BLOCK_SIZES: [usize; 3] = [16, 32, 64];
 const MAX_THREADS: usize = 1024;
+/// Far above what one machine serves; bounds what the sampler allocates at once.
+const MAX_SEQS: usize = 65_536;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -26,7 +28,7 @@ impl Limits {
     pub fn check(&self) -> Outcome<()> {
         in_range("threads", self.threads, MAX_THREADS)?;
         in_range("maxNumBatchedTokens", self.max_tokens, i32::MAX as usize)?;
-        in_range("maxNumSeqs", self.max_seqs, i32::MAX as usize - 1)?;
+        in_range("maxNumSeqs", self.max_seqs, MAX_SEQS)?;
         in_range("maxLogitsRows", self.max_logits_rows, i32::MAX as usize)?;
         in_range("vocabSize", self.vocab_size, i32::MAX as usize)?;
         if !BLOCK_SIZES.contains(&self.block_size) {
