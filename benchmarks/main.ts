@@ -1,0 +1,142 @@
+/**
+ * `npm run bench`: the engine's throughput, alone or side by side with peers in one interleaved run. Prints progress, a
+ * table, and as its last line one JSON object; the record is kept under `benchmarks/results/`.
+ */
+
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError } from 'commander'
+import { estimateWeights } from '../src/checkpoint/memory-estimate.ts'
+import { openCheckpoint } from '../src/checkpoint/open-checkpoint.ts'
+import { openModelAccess } from '../src/cli/model-access.ts'
+import { packageFiles } from '../src/cli/package-files.ts'
+import { loadConfig } from '../src/config/load-config.ts'
+import { startIngot } from './ingot-system.ts'
+import { describeMachine } from './machine.ts'
+import { startPeers } from './peers.ts'
+import { type BenchRecord, formatTable, keepRecord } from './report.ts'
+import { measureThroughput } from './throughput.ts'
+import { ALL_TRIALS, type BatchTrial, THROUGHPUT_TRIALS } from './trials.ts'
+
+interface BenchOptions {
+  readonly model?: string
+  readonly threads: number
+  readonly rounds: number
+  readonly trials?: string
+  readonly peers: string
+  readonly peersDir: string
+  readonly activations: 'f32' | 'int8'
+  readonly kv: 'f32' | 'bf16'
+  readonly keep: boolean
+}
+
+const program = new Command('bench')
+  .description(
+    'Decode and prefill throughput of the engine, alone or beside peers on the same machine.',
+  )
+  .option('--model <name>', 'catalog name, path or source; the default model otherwise')
+  .option('--threads <n>', 'compute threads of every system', count, 2)
+  .option('--rounds <n>', 'counted rounds after one warm-up; medians are printed', count, 3)
+  .option(
+    '--trials <names>',
+    `comma-separated names, "all", or the default set; known: ${ALL_TRIALS.map(({ name }) => name).join(', ')}`,
+  )
+  .option('--peers <names>', 'comma-separated: llama.cpp, openvino', '')
+  .option(
+    '--peers-dir <path>',
+    'folder the peers were installed in',
+    join(homedir(), '.cache/ingot-peers'),
+  )
+  .option('--activations <type>', 'f32 or int8', 'int8')
+  .option('--kv <type>', 'f32 or bf16', 'bf16')
+  .option('--no-keep', 'do not write a record under benchmarks/results')
+  .addHelpText(
+    'after',
+    '\nExample:\n  npm run bench -- --peers llama.cpp,openvino --trials decode-1,decode-16,prefill-512',
+  )
+
+await run(program.parse().opts<BenchOptions>())
+
+async function run(options: BenchOptions): Promise<void> {
+  const { root } = packageFiles()
+  const trials = chooseTrials(options.trials)
+  const access = await openModelAccess(
+    loadConfig({ configFile: undefined, flags: {} }).config.store,
+  )
+  const reference = access.reference(options.model ?? null)
+  const { path, digest } = await access.fetch(reference)
+  await access.store.close()
+  const checkpoint = await openCheckpoint(path)
+  const ingot = await startIngot(
+    {
+      checkpointPath: path,
+      threads: options.threads,
+      activations: options.activations,
+      kvDtype: options.kv,
+      kvMemoryBytes: 2 * 2 ** 30,
+      blockSize: 16,
+      maxNumBatchedTokens: 512,
+      maxNumSeqs: 64,
+      maxContextTokens: 8192,
+      eosTokenIds: [],
+    },
+    describeMachine().commit,
+  )
+  const wanted = options.peers.split(',').filter((name) => name !== '')
+  const scripts = join(root, 'benchmarks/peers')
+  const peers = await startPeers({
+    folder: options.peersDir,
+    wanted,
+    threads: options.threads,
+    scripts,
+  })
+  const systems = [ingot, ...peers.systems]
+  const results = await measureThroughput({
+    trials,
+    systems,
+    rounds: options.rounds,
+    vocabSize: ingot.description.vocabSize,
+    onProgress: (line) => console.error(line),
+  })
+  const record: BenchRecord = {
+    benchmark: wanted.length > 0 ? 'engine-throughput-peers' : 'engine-throughput',
+    machine: describeMachine(),
+    model: {
+      id: reference.name,
+      digest,
+      quantization: estimateWeights(checkpoint)
+        .formats.map(({ format }) => format)
+        .join('+'),
+    },
+    threads: options.threads,
+    cacheState: 'weights resident, no prefix cache, fresh prompts each round',
+    systems: systems.map(({ name, version, weights }) => ({ name, version, weights })),
+    results,
+    skipped: peers.skipped,
+  }
+  for (const system of systems) await system.close()
+  console.log(formatTable(record))
+  for (const line of record.skipped) console.log(`skipped: ${line}`)
+  if (options.keep) console.log(`record: ${keepRecord(record, join(root, 'benchmarks/results'))}`)
+  console.log(JSON.stringify(record))
+}
+
+function chooseTrials(names: string | undefined): readonly BatchTrial[] {
+  if (names === undefined) return THROUGHPUT_TRIALS
+  if (names === 'all') return ALL_TRIALS
+  return names.split(',').map((name) => {
+    const trial = ALL_TRIALS.find((known) => known.name === name)
+    if (trial === undefined)
+      throw new Error(
+        `unknown trial "${name}"; known: ${ALL_TRIALS.map((known) => known.name).join(', ')}`,
+      )
+    return trial
+  })
+}
+
+function count(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError('expected a whole number of 1 or more')
+  return value
+}
