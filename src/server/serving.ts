@@ -77,7 +77,9 @@ export async function serve(
   trace.translated(plan.responseId, plan.requests, plan.card)
   context.audit.assertAccepting()
   const controller = context.inFlight.enter()
-  whenClosed(reply.raw, () => controller.abort(serverError('SERVER_CLIENT_GONE')))
+  whenClosed(reply.raw, () => {
+    if (!reply.raw.writableFinished) controller.abort(serverError('SERVER_CLIENT_GONE'))
+  })
   try {
     const run = await startGeneration(context.deployments, plan.requests, controller.signal)
     trace.started(run.started)
@@ -93,7 +95,9 @@ export async function serve(
       errorCode: 'SERVER_CLIENT_GONE',
     })
   } finally {
-    // The response may still be on its way out (I2); an abort is heard by nobody after a complete run.
+    // Ends what a failure left running; nobody hears it after a complete run.
+    controller.abort()
+    // The response may still be on its way out (I2).
     whenClosed(reply.raw, () => context.inFlight.leave(controller))
   }
 }

@@ -110,32 +110,65 @@ export class FakeDeployments implements Deployments {
     }
     const { naturalLength = NATURAL_LENGTH, failure, pace, finish } = this.script
     const length = Math.min(request.maxTokens ?? naturalLength, naturalLength)
-    for (let step = 0; step < length; step += 1) {
+    const plans = Array.from({ length: request.numChoices }, (_, choice) =>
+      this.#plan(request, choice, length),
+    )
+    const steps = Math.max(...plans.map(({ texts }) => texts.length))
+    let completionTokens = 0
+    for (let step = 0; step < steps; step += 1) {
       await pace?.(step)
       if (signal.aborted) throw signal.reason
       if (failure?.afterTokens === step) throw failure.error
-      for (let choice = 0; choice < request.numChoices; choice += 1) {
+      for (const [choice, { texts }] of plans.entries()) {
+        const text = texts[step]
+        if (text === undefined) continue
+        completionTokens += 1
         const id = fakeTokenId(request, choice, step)
-        const text = this.script.pieces?.[step] ?? this.tokenText('', id)
         const count = request.sampling.topLogprobs
         const logprobs = count === null ? null : [this.#logprob(id, step, count)]
         yield { type: 'delta', choice, text, tokenIds: [id], logprobs }
       }
     }
-    const reason = finish ?? (length < naturalLength ? 'length' : 'stop')
-    for (let choice = 0; choice < request.numChoices; choice += 1) {
-      yield { type: 'finished', choice, reason, stopString: null, stopTokenId: null }
+    for (const [choice, { stopString }] of plans.entries()) {
+      const isStopped = stopString !== null || length >= naturalLength
+      const reason = finish ?? (isStopped ? 'stop' : 'length')
+      yield { type: 'finished', choice, reason, stopString, stopTokenId: null }
     }
     yield {
       type: 'done',
       usage: {
         promptTokens: promptIds.length,
         cachedPromptTokens: 0,
-        completionTokens: length * request.numChoices,
+        completionTokens,
       },
       timing: { queueMs: 1, prefillMs: 2, decodeMs: 3, totalMs: 6 },
       seed: request.seed ?? 0n,
     }
+  }
+
+  /** Text of each token of a choice, up to the first stop string. */
+  #plan(request: GenerationRequest, choice: number, length: number) {
+    const texts = Array.from(
+      { length },
+      (_, step) =>
+        this.script.pieces?.[step] ?? this.tokenText('', fakeTokenId(request, choice, step)),
+    )
+    const whole = texts.join('')
+    const matches = request.stop
+      .map((stopString) => ({ stopString, at: whole.indexOf(stopString) }))
+      .filter(({ at }) => at >= 0)
+      .sort((first, second) => first.at - second.at)
+    const match = matches[0]
+    if (match === undefined) return { texts, stopString: null }
+    const cut: string[] = []
+    let numCharacters = 0
+    for (const text of texts) {
+      // The token that completes the match is drawn too; its text before the match is kept.
+      if (numCharacters >= match.at + match.stopString.length) break
+      cut.push(text.slice(0, Math.max(0, match.at - numCharacters)))
+      numCharacters += text.length
+    }
+    return { texts: cut, stopString: match.stopString }
   }
 
   #logprob(tokenId: number, position: number, count: number): TokenLogprob {
