@@ -1,0 +1,40 @@
+/**
+ * What the commands themselves refuse, and the exit codes of `ingot`:
+ *
+ *   0  done; for `serve`: shut down as asked
+ *   1  an expected failure, told in one line with its code; or a second signal while shutting down
+ *   2  a wrong command line or configuration
+ *   3  a fault of ours, told with its stack
+ */
+
+import { defineErrors, type ServingError, type ServingErrorOptions } from '../base/errors.ts'
+
+export const EXIT = { done: 0, failed: 1, usage: 2, fault: 3 } as const
+
+const table = {
+  CLI_PORT_IN_USE: {
+    status: 500,
+    retryable: false,
+    message:
+      'port {port} of {host} is in use by another program; end it, or choose another with --port (0 = any free one)',
+  },
+  CLI_CANNOT_LISTEN: {
+    status: 500,
+    retryable: false,
+    message:
+      'expected to listen on {host}, port {port}, got {got}; choose another --host or --port',
+  },
+  CLI_NO_DEFAULT_MODEL: {
+    status: 500,
+    retryable: false,
+    message: 'expected a MODEL, for the catalog has no default; the catalog has: {catalog}',
+  },
+  CLI_ENGINE_NOT_STARTED: {
+    status: 500,
+    retryable: false,
+    message: 'the engine of "{model}" could not be started: {reason}',
+  },
+} as const
+
+export const cliError: (code: keyof typeof table, options?: ServingErrorOptions) => ServingError =
+  defineErrors('cli', table)

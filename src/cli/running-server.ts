@@ -1,0 +1,177 @@
+/**
+ * Starts what `serve` serves with, and stops it: deployment, metrics, audit log, HTTP server. Owns them until `stop`.
+ *
+ * I1 whatever was opened is closed, in the opposite order, also when a later step of the start fails.
+ */
+
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { loadNative } from '../../native/loader.ts'
+import { systemClock } from '../base/clock.ts'
+import type { LoadedConfig } from '../config/load-config.ts'
+import type { AuditConfig, Choice, RuntimeConfig } from '../config/runtime-config.ts'
+import { type OpenedDeployment, openDeployment } from '../deployment/open-deployment.ts'
+import { SingleModelDeployments } from '../deployment/single-model-deployments.ts'
+import { superviseReplica } from '../deployment/supervised-replica.ts'
+import { createMetrics, type Metrics } from '../metrics/metrics.ts'
+import { watchProcess } from '../metrics/process-metrics.ts'
+import { diskFiles } from '../provenance/audit-files.ts'
+import { AuditLog, DEFAULT_AUDIT_OPTIONS } from '../provenance/audit-log.ts'
+import { AUDIT_RECORD_VERSION } from '../provenance/audit-record.ts'
+import { buildServer } from '../server/app.ts'
+import { DEFAULT_SERVER_CONFIG, type ServerConfig } from '../server/server-config.ts'
+import type { ModelReference } from '../store/model-reference.ts'
+import type { StoredModel } from '../store/model-store.ts'
+import { createTokenizer } from '../text/tokenizer.ts'
+import type { EngineDescription } from '../worker/messages.ts'
+import { listen } from './listen.ts'
+import { packageFiles } from './package-files.ts'
+import type { Progress } from './progress.ts'
+import { servedNames } from './served-names.ts'
+import { mergeChoices, startReport } from './start-report.ts'
+
+export interface ServerStart {
+  readonly loaded: LoadedConfig
+  readonly reference: ModelReference
+  readonly stored: StoredModel
+  readonly logger: Logger
+  readonly progress: Progress
+}
+
+export interface RunningServer {
+  /** `http://127.0.0.1:8000` */
+  readonly address: string
+  /** What was chosen and why, for people. */
+  readonly report: string
+  /** Settles when the engine is ready for the first time, or never will be. */
+  readonly ready: Promise<EngineDescription>
+  stop(graceMs: number): Promise<void>
+}
+
+/** After the grace period cancelled answers get this long to leave; then the engine is ended under them. */
+const CANCEL_MS = 5000
+
+/** @throws ServingError; nothing stays open then */
+export async function startServer(start: ServerStart): Promise<RunningServer> {
+  const { config } = start.loaded
+  const { logger } = start
+  const closers: (() => Promise<unknown>)[] = []
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+  try {
+    const { version } = packageFiles()
+    const metrics = createMetrics(version)
+    const stopWatching = watchProcess(metrics)
+    closers.push(async () => stopWatching())
+    const audit = await openAudit(config.audit, metrics, logger)
+    closers.push(async () => {
+      const numLost = await audit.close()
+      if (numLost > 0) logger.error({ numLost }, 'audit records could not be written and are lost')
+    })
+    const opened = await open(start, metrics)
+    closers.push(() => opened.deployment.close())
+    const choices = mergeChoices(config.choices, opened.plan.choices)
+    audit.append(configurationRecord(choices))
+    const server = buildServer({
+      deployments: new SingleModelDeployments(opened.deployment),
+      metrics,
+      audit,
+      config: serverConfig(config, version),
+      logger,
+    })
+    const address = await listen(server, config.server)
+    const { deployment, ready } = opened
+    const report = startReport({
+      version,
+      card: deployment.card,
+      source: start.stored.source,
+      sizeBytes: start.stored.sizeBytes,
+      kernels: loadNative().capabilities().kernels,
+      choices,
+    })
+    const stop = async (graceMs: number): Promise<void> => {
+      const drained = deployment.drain(graceMs)
+      await server.shutdown(graceMs)
+      await Promise.race([drained, delay(CANCEL_MS)])
+      await closeAll()
+    }
+    return { address, report, ready, stop }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+function open(
+  { loaded, reference, stored, logger, progress }: ServerStart,
+  metrics: Metrics,
+): Promise<OpenedDeployment> {
+  const { config, hardware } = loaded
+  const { root, version, ortVersion } = packageFiles()
+  const binding = loadNative()
+  const { kernels } = binding.capabilities()
+  const { path, digest } = stored
+  const names = servedNames(config.model.servedNames, reference)
+  const { model, engine, admission } = config
+  return openDeployment(
+    { path, digest, names, ownedBy: 'ingot' },
+    { model, engine, admission, hardware, version, ortVersion },
+    {
+      clock: systemClock,
+      kernels,
+      createTokenizer: (description) => createTokenizer(description, binding),
+      createReplica: (options, modelId) =>
+        superviseReplica(options, {
+          modelId,
+          entryPath: join(root, 'dist', 'src', 'worker', 'engine-process.js'),
+          metrics,
+          onProgress: (stage, fraction) => progress.fraction(stage, fraction),
+          onLog: (line) => logger.warn({ modelId }, `engine: ${line}`),
+          onStateChange: ({ state, pid, reason }) =>
+            logger.info({ modelId, state, pid, reason }, 'the replica’s state has changed'),
+        }),
+    },
+  )
+}
+
+function openAudit(
+  { file, fsync }: AuditConfig,
+  metrics: Metrics,
+  logger: Logger,
+): Promise<AuditLog> {
+  return AuditLog.open(
+    { ...DEFAULT_AUDIT_OPTIONS, file, fsync },
+    {
+      events: {
+        written: (numRecords) => metrics.auditRecords.inc(numRecords),
+        failed: (error) => {
+          metrics.auditFailures.inc()
+          logger.error({ code: error.code }, error.message)
+        },
+      },
+      files: diskFiles,
+      clock: systemClock,
+    },
+  )
+}
+
+function configurationRecord(choices: readonly Choice[]) {
+  return {
+    type: 'configuration',
+    version: AUDIT_RECORD_VERSION,
+    time: new Date(systemClock.wallMs()).toISOString(),
+    settings: Object.fromEntries(choices.map(({ key, value }) => [key, value])),
+  } as const
+}
+
+function serverConfig({ server }: RuntimeConfig, version: string): ServerConfig {
+  const { maxBodyBytes, keepAliveMs } = server
+  return { ...DEFAULT_SERVER_CONFIG, version, maxBodyBytes, sseKeepAliveMs: keepAliveMs }
+}
+
+function delay(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds).unref()
+  })
+}

@@ -1,0 +1,67 @@
+/**
+ * `ingot serve [MODEL]`: the composition root. Config, weights, deployment, server; then waits for a signal and takes
+ * everything down in the opposite order.
+ *
+ *   first signal  → stop admitting → open answers finish, or are cancelled after the grace period → engine → audit → 0
+ *   second signal → exit at once with 1
+ *
+ * I1 whatever was opened is closed, also when a later step of the start fails.
+ */
+
+import { loadConfig } from '../config/load-config.ts'
+import { flagsOf } from './config-flags.ts'
+import { openLog } from './log.ts'
+import { openModelAccess } from './model-access.ts'
+import { Progress } from './progress.ts'
+import { type RunningServer, startServer } from './running-server.ts'
+import { abortOnSignal } from './signals.ts'
+import { readyLine } from './start-report.ts'
+
+export async function serveModel(
+  model: string | undefined,
+  parsed: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const configFile = parsed.config as string | undefined
+  const flags = { ...flagsOf(parsed), ...(model === undefined ? {} : { 'model.name': model }) }
+  const loaded = loadConfig({ configFile, flags })
+  const { config } = loaded
+  const watch = abortOnSignal()
+  const log = openLog(config.log)
+  const progress = new Progress()
+  let server: RunningServer | undefined
+  try {
+    const access = await openModelAccess(config.store)
+    const reference = access.reference(config.model.name)
+    const stored = await access.fetch(reference, { signal: watch.signal })
+    // Nothing more is fetched, so no connection is kept.
+    await access.store.close()
+    server = await startServer({ loaded, reference, stored, logger: log.logger, progress })
+    process.stdout.write(`${server.report}\n`)
+    const description = await Promise.race([server.ready, rejection(watch.signal)])
+    progress.end()
+    process.stdout.write(`${readyLine(server.address, description)}\n`)
+    await aborted(watch.signal)
+    const { gracePeriodMs } = config.server
+    log.logger.info({ gracePeriodMs }, 'shutting down: open answers may finish')
+  } catch (error) {
+    if (!watch.signal.aborted) throw error
+  } finally {
+    progress.end()
+    await server?.stop(config.server.gracePeriodMs)
+    watch.stopListening()
+    await log.close()
+  }
+}
+
+function rejection(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

@@ -1,0 +1,161 @@
+/**
+ * Puts one deployment together: facts → plan → replica and text tools → card. The replica loads weights in its process
+ * while the tokenizer is made in this one.
+ *
+ * Knows rooms' constructors; owns nothing afterwards.
+ */
+
+import type { Clock } from '../base/clock.ts'
+import type { Hardware } from '../config/hardware.ts'
+import type { AdmissionConfig, EngineConfig, ModelConfig } from '../config/runtime-config.ts'
+import { ChatTemplate } from '../text/chat-template.ts'
+import type { Tokenizer } from '../text/tokenizer.ts'
+import type { TokenizerDescription } from '../text/tokenizer-description.ts'
+import type { EngineDescription, EngineOptions } from '../worker/messages.ts'
+import type { ModelCard } from './deployments.ts'
+import { type EnginePlan, planEngine } from './engine-plan.ts'
+import { ModelDeployment } from './model-deployment.ts'
+import { type ModelFacts, readModelFacts } from './model-facts.ts'
+import type { Replica } from './replica.ts'
+import { SequenceIds } from './sequence-ids.ts'
+import { servingConfigDigest } from './serving-config-digest.ts'
+
+export interface DeploymentSource {
+  /** Local file of verified weights. */
+  readonly path: string
+  /** sha256 of it, hex. */
+  readonly digest: string
+  /** First the id; at least one. */
+  readonly names: readonly string[]
+  /** Organisation for listings. */
+  readonly ownedBy: string
+}
+
+export interface DeploymentSettings {
+  readonly model: ModelConfig
+  readonly engine: EngineConfig
+  readonly admission: AdmissionConfig
+  readonly hardware: Hardware
+  readonly version: string
+  readonly ortVersion: string
+}
+
+/** What this room may not make itself. */
+export interface DeploymentTools {
+  readonly clock: Clock
+  /** Kernel family of this machine. */
+  readonly kernels: string
+  createTokenizer(description: TokenizerDescription): Tokenizer
+  createReplica(options: EngineOptions, modelId: string): Replica
+}
+
+export interface OpenedDeployment {
+  readonly deployment: ModelDeployment
+  readonly facts: ModelFacts
+  readonly plan: EnginePlan
+  /** Settles when the replica is ready for the first time, or never will be. */
+  readonly ready: Promise<EngineDescription>
+}
+
+/** @throws ServingError of the checkpoint, models and text rooms; DEPLOYMENT_* when the plan does not work out */
+export async function openDeployment(
+  source: DeploymentSource,
+  settings: DeploymentSettings,
+  tools: DeploymentTools,
+): Promise<OpenedDeployment> {
+  const { engine, admission } = settings
+  const facts = await readModelFacts(source.path)
+  const plan = planEngine(engine, planFacts(facts, engine), settings.hardware)
+  const card = makeCard(source, settings, { facts, plan, tools })
+  // A template that cannot be parsed must stop the start before a process is made.
+  const template = new ChatTemplate(facts.tokenizer, { clock: tools.clock })
+  const replica = tools.createReplica(engineOptions(source, settings, { facts, plan }), card.id)
+  const ready = replica.start()
+  // Whoever waits for it hears of a failure; until then it must not count as unheard.
+  ready.catch(() => {})
+  try {
+    const tokenizer = tools.createTokenizer(facts.tokenizer)
+    const ids = new SequenceIds()
+    const deployment = new ModelDeployment({
+      card,
+      version: settings.version,
+      tokenizer,
+      template,
+      replica,
+      maxNumSeqs: engine.maxNumSeqs,
+      maxQueuedSequences: admission.maxQueuedSequences,
+      clock: tools.clock,
+      nextSequenceId: () => ids.next(),
+    })
+    return { deployment, facts, plan, ready }
+  } catch (error) {
+    await replica.stop()
+    throw error
+  }
+}
+
+function planFacts(facts: ModelFacts, { kvDtype }: EngineConfig) {
+  return {
+    weightsBytes: facts.weights.bytes,
+    kvBytesPerToken: facts.kvBytesPerToken(kvDtype),
+    maxContextTokens: facts.config.maxContextTokens,
+  }
+}
+
+interface Decided {
+  readonly facts: ModelFacts
+  readonly plan: EnginePlan
+}
+
+function makeCard(
+  { names, digest, ownedBy }: DeploymentSource,
+  settings: DeploymentSettings,
+  { facts, plan, tools }: Decided & { readonly tools: DeploymentTools },
+): ModelCard {
+  const [id = 'model', ...aliases] = names
+  const modelDigest = `sha256:${digest}`
+  const { maxContextTokens } = plan
+  const { activations, kvDtype } = settings.engine
+  const { version, ortVersion } = settings
+  return Object.freeze({
+    id,
+    aliases: Object.freeze(aliases),
+    created: Math.floor(tools.clock.wallMs() / 1000),
+    ownedBy,
+    digest: modelDigest,
+    quantization: facts.quantization,
+    servingConfigDigest: servingConfigDigest({
+      modelDigest,
+      weights: settings.model.weights,
+      activations,
+      kvDtype,
+      kernels: tools.kernels,
+      ortVersion,
+      version,
+      maxContextTokens,
+    }),
+    maxContextTokens,
+    vocabSize: facts.config.vocabSize,
+    hasChatTemplate: facts.tokenizer.chatTemplates.size > 0,
+  })
+}
+
+function engineOptions(
+  { path }: DeploymentSource,
+  { engine }: DeploymentSettings,
+  { facts, plan }: Decided,
+): EngineOptions {
+  const { threads, activations, kvDtype, blockSize, maxNumBatchedTokens, maxNumSeqs } = engine
+  return {
+    checkpointPath: path,
+    threads,
+    activations,
+    kvDtype,
+    kvMemoryBytes: plan.kvMemoryBytes,
+    blockSize,
+    maxNumBatchedTokens,
+    maxNumSeqs,
+    maxContextTokens: plan.maxContextTokens,
+    eosTokenIds: facts.tokenizer.endTokenIds,
+  }
+}

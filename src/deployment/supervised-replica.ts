@@ -1,0 +1,45 @@
+/**
+ * A replica in a process of its own, with its engine's statistics turned into metrics and its words into the log.
+ * Knows the worker's supervisor and the metrics; owns neither afterwards.
+ */
+
+import { EngineMetrics } from '../metrics/engine-metrics.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import type { EngineOptions } from '../worker/messages.ts'
+import { ReplicaSupervisor, type SupervisorStatus } from '../worker/replica-supervisor.ts'
+import type { Replica } from './replica.ts'
+
+export interface ReplicaSurroundings {
+  readonly modelId: string
+  /** JavaScript file of the engine process. */
+  readonly entryPath: string
+  readonly metrics: Metrics
+  onProgress(stage: string, fraction: number): void
+  /** A line that the engine process wrote. */
+  onLog(line: string): void
+  onStateChange(status: SupervisorStatus): void
+}
+
+/** There is one replica a deployment so far. */
+const REPLICA = 0
+
+export function superviseReplica(
+  engine: EngineOptions,
+  surroundings: ReplicaSurroundings,
+): Replica {
+  const { modelId, entryPath, metrics } = surroundings
+  const engineMetrics = new EngineMetrics(metrics, modelId, REPLICA)
+  let numRestarts = 0
+  return new ReplicaSupervisor({
+    entryPath,
+    engine,
+    onProgress: (stage, fraction) => surroundings.onProgress(stage, fraction),
+    onLog: (line) => surroundings.onLog(line),
+    onStats: (stats) => engineMetrics.update(stats),
+    onStateChange: (status) => {
+      if (status.state !== 'ready') engineMetrics.stopped()
+      for (; numRestarts < status.numRestarts; numRestarts += 1) engineMetrics.restarted()
+      surroundings.onStateChange(status)
+    },
+  })
+}
