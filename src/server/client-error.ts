@@ -13,7 +13,11 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
   // A reset is not an error that anybody could be told of.
   if (error.code === 'ECONNRESET' || socket.destroyed) return
   const requestId = requestIdFor({})
-  const { status, body } = toErrorAnswer(errorFor(error.code), requestId, 0)
+  const { status, body } = toErrorAnswer(errorFor(error.code), {
+    requestId,
+    retryAfterSeconds: 0,
+    maxBodyBytes: 0,
+  })
   const json = JSON.stringify(body)
   if (!socket.writable) {
     socket.destroy(error)

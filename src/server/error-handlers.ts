@@ -38,12 +38,9 @@ export function answerError(
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
-  const known = asServingError(error, request.id)
-  const { status, headers, body } = toErrorAnswer(
-    known,
-    request.id,
-    context.config.retryAfterSeconds,
-  )
+  const setting = { requestId: request.id, ...context.config }
+  const known = asServingError(error, setting)
+  const { status, headers, body } = toErrorAnswer(known, setting)
   logFault(request.log, known, request.id)
   const hasStarted = request.trace?.hasStarted === true
   const outcome = isGone(known) ? 'cancelled' : hasStarted || status === 500 ? 'failed' : 'refused'

@@ -59,21 +59,22 @@ const CODE_BY_STATUS: Readonly<Record<number, string>> = {
   503: 'service_unavailable',
 }
 
-/**
- * @param error - whatever was thrown
- * @param requestId - quoted to the caller when the error is a fault of ours
- * @param retryAfterSeconds - for retryable 429 and 503 that name no time themselves
- */
-export function toErrorAnswer(
-  error: unknown,
-  requestId: string,
-  retryAfterSeconds: number,
-): ErrorAnswer {
-  const known = asServingError(error, requestId)
+/** What an answer says besides the error. */
+export interface ErrorSetting {
+  /** Quoted to the caller when the error is a fault of ours. */
+  readonly requestId: string
+  /** For 429 and 503 that name no time themselves. */
+  readonly retryAfterSeconds: number
+  readonly maxBodyBytes: number
+}
+
+/** @param error - whatever was thrown */
+export function toErrorAnswer(error: unknown, setting: ErrorSetting): ErrorAnswer {
+  const known = asServingError(error, setting)
   const { status } = known
   const headers: Record<string, string> = {}
   if (status === 429 || status === 503) {
-    headers['retry-after'] = String(Math.ceil(known.retryAfterSeconds ?? retryAfterSeconds))
+    headers['retry-after'] = String(Math.ceil(known.retryAfterSeconds ?? setting.retryAfterSeconds))
   }
   if (typeof known.details.allowed === 'string') headers.allow = known.details.allowed
   return {
@@ -91,19 +92,25 @@ export function toErrorAnswer(
 }
 
 /** Any thrown value as an expected error; Fastify's own carry a code, and the rest is `SERVER_INTERNAL`. */
-export function asServingError(error: unknown, requestId: string): ServingError {
+export function asServingError(error: unknown, setting: ErrorSetting): ServingError {
   if (error instanceof ServingError) return error
-  const details = { requestId }
+  const details = { requestId: setting.requestId }
   if (error instanceof InvariantError || !(error instanceof Error)) {
     return serverError('SERVER_INTERNAL', { details, cause: error })
   }
-  return fromFramework(error) ?? serverError('SERVER_INTERNAL', { details, cause: error })
+  return fromFramework(error, setting) ?? serverError('SERVER_INTERNAL', { details, cause: error })
 }
 
-function fromFramework(error: Error & { code?: string; statusCode?: number }): ServingError | null {
+function fromFramework(
+  error: Error & { code?: string; statusCode?: number },
+  { maxBodyBytes }: ErrorSetting,
+): ServingError | null {
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return serverError('SERVER_BODY_TOO_LARGE', { cause: error })
+      return serverError('SERVER_BODY_TOO_LARGE', {
+        details: { limit: maxBodyBytes },
+        cause: error,
+      })
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return serverError('SERVER_UNSUPPORTED_MEDIA_TYPE', {
         details: { got: 'another' },

@@ -145,9 +145,10 @@ async function answerStream({ context, plan, run, ...rest }: Answering): Promise
     sse.send('[DONE]')
     settle(context, request, { outcome: 'completed', httpStatus: 200, errorCode: null })
   } catch (error) {
-    const known = asServingError(error, request.id)
+    const setting = { requestId: request.id, ...config }
+    const known = asServingError(error, setting)
     logFault(request.log, known, request.id)
-    send([toErrorAnswer(known, request.id, config.retryAfterSeconds).body])
+    send([toErrorAnswer(known, setting).body])
     const outcome = isGone(known) ? 'cancelled' : 'failed'
     settle(context, request, { outcome, httpStatus: 200, errorCode: known.code })
   } finally {
