@@ -9,7 +9,7 @@ import { type TSchema, Type } from 'typebox'
 import { EXPECTED_KEYWORD } from '../../validation-error.ts'
 
 /** Largest count that goes to the native side as 32 bits. */
-export const MAX_COUNT = 2 ** 31 - 1
+export const MAX_COUNT: number = 2 ** 31 - 1
 
 export type Fields = Record<string, TSchema>
 
