@@ -8,7 +8,8 @@ import type { Reporter, SerializedError, TestModule } from 'vitest/node'
 export default class CountReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
     let numPassed = 0
-    let numFailed = errors.length
+    // No file at all means that the setup failed before any could run, or that the filter matched nothing.
+    let numFailed = errors.length + (modules.length === 0 ? 1 : 0)
     for (const module of modules) {
       for (const test of module.children.allTests()) {
         const { state } = test.result()
