@@ -4,7 +4,8 @@
  * Owns the response from `open` to `end`. Does not know what the frames mean. One thread.
  *
  * I1 the headers leave at once, before any frame exists.
- * I2 frames that were sent in one turn of the event loop leave as one write: the deltas of one engine step.
+ * I2 frames that were sent in one turn of the event loop leave as one write: the deltas of one engine step. What has
+ *    piled up to `FLUSH_AT_LENGTH` leaves earlier, so that back-pressure is felt.
  * I3 after the client is gone every call is a silent no-op; the caller learns of it through its abort signal.
  * Source: WHATWG HTML, "Server-sent events"; frames hold one line of JSON, so no data line needs splitting.
  */
@@ -26,6 +27,9 @@ const SSE_HEADERS: Readonly<Record<string, string>> = {
   // nginx would otherwise collect the stream until its buffer is full.
   'x-accel-buffering': 'no',
 }
+
+/** UTF-16 units that are written at once, without waiting for the end of the turn; a step's frames are far below. */
+const FLUSH_AT_LENGTH = 64 * 1024
 
 export class SseStream {
   readonly #response: ServerResponse
@@ -52,6 +56,8 @@ export class SseStream {
   /** @param json - one line of JSON, or `[DONE]` */
   send(json: string): void {
     this.#pending += `data: ${json}\n\n`
+    // A source that is always ready would never let the timer below run, and all of it would pile up here.
+    if (this.#pending.length >= FLUSH_AT_LENGTH) this.#flush()
     if (this.#isFlushing) return
     this.#isFlushing = true
     // After all promise callbacks of this turn, which is when a step's other events have been sent.
