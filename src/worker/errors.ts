@@ -1,6 +1,6 @@
 /**
  * What a replica's process can do wrong, as the API process tells it. `WORKER_ENGINE_DIED` ends sequences that ran;
- * `WORKER_NOT_READY` refuses new ones. Both carry the seconds after which trying again makes sense.
+ * `WORKER_NOT_READY` refuses new ones; both carry the seconds after which trying again makes sense.
  */
 
 import { defineErrors, type ServingError, type ServingErrorOptions } from '../base/errors.ts'
@@ -18,17 +18,17 @@ const table = {
     message:
       'the engine process ended while this sequence was in it ({reason}); send the request again in {retryAfterSeconds} s',
   },
-  WORKER_START_FAILED: {
-    status: 500,
-    retryable: true,
-    message:
-      'the engine process ended before it was ready ({reason}); its last words: {lastWords}; see the log above',
-  },
-  WORKER_CRASH_LOOP: {
+  WORKER_GIVEN_UP: {
     status: 503,
     retryable: false,
     message:
-      'the engine ended {numFailures} times within {windowSeconds} s, last because {reason}; mend the cause and start the server again',
+      'the engine does not run any more ({reason}); mend the cause and start the server again',
+  },
+  WORKER_CRASH_LOOP: {
+    status: 500,
+    retryable: false,
+    message:
+      'the engine process ended {numFailures} times in a row, last because {reason}; its last words: {lastWords}; mend the cause and start again',
   },
   WORKER_STOPPED: {
     status: 503,
