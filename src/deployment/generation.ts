@@ -15,7 +15,11 @@ export interface ChatMessage {
 }
 
 export type GenerationInput =
-  | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[]; readonly tools: readonly unknown[] | null }
+  | {
+      readonly kind: 'chat'
+      readonly messages: readonly ChatMessage[]
+      readonly tools: readonly unknown[] | null
+    }
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'tokens'; readonly tokenIds: readonly number[] }
 
@@ -42,7 +46,12 @@ export interface TokenLogprob {
   readonly bytes: Uint8Array
   readonly logprob: number
   readonly rank: number
-  readonly top: readonly { readonly tokenId: number; readonly text: string; readonly bytes: Uint8Array; readonly logprob: number }[]
+  readonly top: readonly {
+    readonly tokenId: number
+    readonly text: string
+    readonly bytes: Uint8Array
+    readonly logprob: number
+  }[]
 }
 
 export type FinishReason = 'stop' | 'length' | 'cancelled' | 'error'
@@ -63,10 +72,33 @@ export interface GenerationTiming {
 
 /** Events come in this order: `started`, (`prompt-logprobs`), deltas, one `finished` a choice, one `done`. */
 export type GenerationEvent =
-  | { readonly type: 'started'; readonly modelId: string; readonly systemFingerprint: string; readonly promptTokenIds: Int32Array; readonly promptText: string | null }
+  | {
+      readonly type: 'started'
+      readonly modelId: string
+      readonly systemFingerprint: string
+      readonly promptTokenIds: Int32Array
+      readonly promptText: string | null
+    }
   /** One entry a prompt token; `null` for the first. Of choice 0. */
   | { readonly type: 'prompt-logprobs'; readonly entries: readonly (TokenLogprob | null)[] }
   /** `text` may be empty (a held-back partial character or possible stop string) while `tokenIds` is not. */
-  | { readonly type: 'delta'; readonly choice: number; readonly text: string; readonly tokenIds: readonly number[]; readonly logprobs: readonly TokenLogprob[] | null }
-  | { readonly type: 'finished'; readonly choice: number; readonly reason: FinishReason; readonly stopString: string | null; readonly stopTokenId: number | null }
-  | { readonly type: 'done'; readonly usage: GenerationUsage; readonly timing: GenerationTiming; readonly seed: bigint }
+  | {
+      readonly type: 'delta'
+      readonly choice: number
+      readonly text: string
+      readonly tokenIds: readonly number[]
+      readonly logprobs: readonly TokenLogprob[] | null
+    }
+  | {
+      readonly type: 'finished'
+      readonly choice: number
+      readonly reason: FinishReason
+      readonly stopString: string | null
+      readonly stopTokenId: number | null
+    }
+  | {
+      readonly type: 'done'
+      readonly usage: GenerationUsage
+      readonly timing: GenerationTiming
+      readonly seed: bigint
+    }

@@ -11,6 +11,7 @@ import type { Clock } from '../base/clock.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { ChatTemplate } from '../text/chat-template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
+import type { EngineDescription } from '../worker/messages.ts'
 import { Admission } from './admission.ts'
 import type { ModelCard, ReplicaHealth } from './deployments.ts'
 import { deploymentError } from './errors.ts'
@@ -26,6 +27,8 @@ export interface ModelDeploymentOptions {
   readonly tokenizer: Tokenizer
   readonly template: ChatTemplate
   readonly replica: Replica
+  /** The replica's first description; every later engine of it is planned the same. */
+  readonly ready: Promise<EngineDescription>
   readonly maxNumSeqs: number
   readonly maxQueuedSequences: number
   readonly clock: Clock
@@ -42,6 +45,8 @@ export class ModelDeployment {
   readonly #tools: RunTools
   readonly #admission: Admission
   readonly #open = new Set<GenerationRun>()
+  /** Of the whole pool; 0 until the first engine was ready. */
+  #numBlocks = 0
   #isDraining = false
   #onIdle: (() => void) | null = null
 
@@ -69,6 +74,11 @@ export class ModelDeployment {
       onStarted: (run) => this.#open.add(run),
       onEnded: (run) => this.#ended(run),
     }
+    const keep = ({ numBlocks }: EngineDescription): void => {
+      this.#numBlocks = numBlocks
+    }
+    // Whoever opened the deployment hears of a failure; here it only means that there are no blocks.
+    options.ready.then(keep, () => {})
   }
 
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent> {
@@ -85,14 +95,16 @@ export class ModelDeployment {
 
   health(): ReplicaHealth {
     const { stats, ...status } = this.#options.replica.status()
+    // An engine that has not stepped yet has said nothing, and has all its blocks free.
+    const numBlocks = status.state === 'ready' ? this.#numBlocks : 0
     return {
       ...status,
       modelId: this.card.id,
       replica: 0,
       numRunning: stats?.numRunning ?? 0,
       numWaiting: stats?.numWaiting ?? 0,
-      numFreeBlocks: stats?.numFreeBlocks ?? 0,
-      numBlocks: stats?.numBlocks ?? 0,
+      numFreeBlocks: stats?.numFreeBlocks ?? numBlocks,
+      numBlocks: stats?.numBlocks ?? numBlocks,
     }
   }
 

@@ -82,6 +82,7 @@ export async function openDeployment(
       tokenizer,
       template,
       replica,
+      ready,
       maxNumSeqs: engine.maxNumSeqs,
       maxQueuedSequences: admission.maxQueuedSequences,
       clock: tools.clock,

@@ -7,7 +7,11 @@ import { SequenceIds } from '../../../src/deployment/sequence-ids.ts'
 import { SingleModelDeployments } from '../../../src/deployment/single-model-deployments.ts'
 import { DEFAULT_SAMPLING_PARAMS } from '../../../src/sampling/sampling-params.ts'
 import { ChatTemplate } from '../../../src/text/chat-template.ts'
-import type { LogprobEntry, SequenceTiming } from '../../../src/worker/messages.ts'
+import type {
+  EngineDescription,
+  LogprobEntry,
+  SequenceTiming,
+} from '../../../src/worker/messages.ts'
 import { ByteTokenizer, END_ID, idsOf } from '../../support/byte-tokenizer.ts'
 import { ManualClock } from '../../support/manual-clock.ts'
 import { ScriptedReplica } from '../../support/scripted-replica.ts'
@@ -18,6 +22,18 @@ const FIRST: SequenceTiming = {
   totalMs: 10,
   numPreemptions: 0,
   numCachedTokens: 0,
+}
+const DESCRIPTION: EngineDescription = {
+  modelType: 'llama',
+  vocabSize: 257,
+  maxContextTokens: 20,
+  numBlocks: 7,
+  blockSize: 16,
+  kvBytesPerToken: 4,
+  weightsBytes: 1,
+  kernels: 'scalar',
+  ortVersion: '1',
+  loadMs: 1,
 }
 const FINGERPRINT = 'ingot-9.9.9-abcdef01'
 
@@ -49,6 +65,7 @@ beforeEach(() => {
       specialTokens: {},
     }),
     replica,
+    ready: Promise.resolve(DESCRIPTION),
     maxNumSeqs: 2,
     maxQueuedSequences: 1,
     clock,
@@ -471,6 +488,12 @@ describe('SingleModelDeployments', () => {
     expect(deployments.find('large')).toBeUndefined()
     expect(() => deployments.tokenText('large', 1)).toThrow(/served: tiny, small/)
     expect(deployments.decode('small', idsOf('é'))).toBe('é')
+  })
+
+  it('reports all blocks as free before the first step', async () => {
+    await settle()
+    const { replicas } = new SingleModelDeployments(deployment).health()
+    expect(replicas[0]).toMatchObject({ numFreeBlocks: 7, numBlocks: 7, numRunning: 0 })
   })
 
   it.each([
