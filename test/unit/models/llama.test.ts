@@ -3,7 +3,11 @@ import { kvLayersOf } from '../../../models/model-config.ts'
 import { definitionOf } from '../../../models/registry.ts'
 import { ropeFrequencies } from '../../../models/rope.ts'
 import type { Checkpoint } from '../../../src/checkpoint/checkpoint.ts'
-import { TINY_LLAMA, type TinyLlamaShape, tinyLlamaCheckpoint } from '../../support/tiny-llama-gguf.ts'
+import {
+  TINY_LLAMA,
+  type TinyLlamaShape,
+  tinyLlamaCheckpoint,
+} from '../../support/tiny-llama-gguf.ts'
 
 function checkpointOf(change: Partial<TinyLlamaShape> = {}) {
   return tinyLlamaCheckpoint({ ...TINY_LLAMA, ...change })
