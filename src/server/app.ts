@@ -138,8 +138,12 @@ async function shutdown(
   graceMs: number,
 ): Promise<void> {
   // A client that does not read its last bytes must not hold the process.
-  const cancel = timers.schedule(graceMs + FAREWELL_MS, () => app.server.closeAllConnections())
+  const destroyAll = (): void => app.server.closeAllConnections()
+  const cancelLimit = timers.schedule(graceMs + FAREWELL_MS, destroyAll)
   await inFlight.drain(graceMs, timers)
+  // Node does not count a connection as idle that has never carried a request, and pools of clients open such ones.
+  const cancelFarewell = timers.schedule(FAREWELL_MS, destroyAll)
   await app.close()
-  cancel()
+  cancelFarewell()
+  cancelLimit()
 }

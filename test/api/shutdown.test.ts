@@ -128,3 +128,16 @@ it('an idle server is down at once', async () => {
   await fetch(`${base}/health`)
   await server.app.shutdown(30_000)
 })
+
+it('a connection that never carried a request cannot hold the process', async () => {
+  const timers = new ManualTimers()
+  server = testServer({ parts: { timers } })
+  const connection = new RawConnection(await listen(server.app))
+  connections.push(connection)
+  await expect.poll(() => connection.socket.readyState).toBe('open')
+  const down = server.app.shutdown(30_000)
+  // Drained at once; then the farewell passes, long before the grace period.
+  await expect.poll(() => server.app.server.listening).toBe(false)
+  timers.advance(1000)
+  await down
+})

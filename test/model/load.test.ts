@@ -31,7 +31,12 @@ let server: ServerProcess
 beforeAll(async () => {
   server = await ServerProcess.start(['--kv-memory', String(KV_BYTES)])
 })
-afterAll(() => server.stop())
+afterAll(async () => {
+  const stoppingMs = performance.now()
+  expect(await server.stop()).toBe(0)
+  // Nothing is open, so no grace period is waited for, whatever connections the client still keeps.
+  expect(performance.now() - stoppingMs).toBeLessThan(5000)
+})
 
 /** Different prompts, lengths and temperatures; each appears several times among the requests. */
 function shapes(): ChatBody[] {
