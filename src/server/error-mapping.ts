@@ -31,8 +31,6 @@ const API_CODES: Readonly<Record<string, string>> = {
   SERVER_UNKNOWN_PARAMETER: 'unknown_parameter',
   SERVER_UNSUPPORTED_PARAMETER: 'unsupported_parameter',
   SERVER_INVALID_TYPE: 'invalid_type',
-  SERVER_INVALID_VALUE: 'invalid_value',
-  SERVER_CONFLICTING_PARAMETERS: 'invalid_value',
   SERVER_UNKNOWN_MODEL: 'model_not_found',
   SERVER_BAD_URL: 'invalid_url',
   SERVER_BAD_HTTP: 'invalid_http',
@@ -40,17 +38,14 @@ const API_CODES: Readonly<Record<string, string>> = {
   SERVER_METHOD_NOT_ALLOWED: 'method_not_allowed',
   SERVER_BODY_TOO_LARGE: 'request_too_large',
   SERVER_UNSUPPORTED_MEDIA_TYPE: 'unsupported_media_type',
-  SAMPLING_OUT_OF_RANGE: 'invalid_value',
   TEXT_TOO_LONG: 'context_length_exceeded',
   REQUEST_CONTEXT_TOO_LONG: 'context_length_exceeded',
-  REQUEST_EMPTY_PROMPT: 'invalid_value',
-  REQUEST_TOKEN_OUT_OF_RANGE: 'invalid_value',
-  REQUEST_TOO_MANY_CHOICES: 'invalid_value',
   DEPLOYMENT_UNKNOWN_MODEL: 'model_not_found',
 }
 
 /** The rest by status. */
 const CODE_BY_STATUS: Readonly<Record<number, string>> = {
+  400: 'invalid_value',
   401: 'invalid_api_key',
   404: 'not_found',
   408: 'request_timeout',
@@ -156,7 +151,9 @@ function errorType(status: number): string {
   return status >= 500 ? 'server_error' : 'invalid_request_error'
 }
 
+/** With a capital and a full stop; but a message that begins with a parameter's name (`stop: …`) keeps it as it is. */
 function sentence(message: string): string {
-  const first = message.charAt(0).toUpperCase() + message.slice(1)
+  const isNamed = /^[\w.[\]]+:/.test(message)
+  const first = isNamed ? message : message.charAt(0).toUpperCase() + message.slice(1)
   return /[.!?]$/.test(first) ? first : `${first}.`
 }

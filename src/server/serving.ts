@@ -166,9 +166,10 @@ export function settle(
   if (record === null) return
   // A log that takes no more records is the reason of this refusal; one record more would only make it worse.
   if (settlement.errorCode?.startsWith('AUDIT_') !== true) context.audit.append(record)
-  const { requestId, responseId, route, outcome, httpStatus, errorCode, resolvedModel } = record
+  // The log's own binding says the request id.
+  const { responseId, route, outcome, httpStatus, errorCode, resolvedModel } = record
   const { promptTokens, completionTokens, latencies } = record
-  const line = { requestId, responseId, route, outcome, httpStatus, errorCode, resolvedModel }
+  const line = { responseId, route, outcome, httpStatus, errorCode, resolvedModel }
   request.log.info(
     { ...line, promptTokens, completionTokens, totalMs: latencies.totalMs },
     'generation request settled',
