@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { tinyOnnx, writeTinyWeights } from '../support/tiny-llama.ts'
@@ -27,6 +27,7 @@ afterAll(folder.remove)
 
 async function run(
   scenario: string,
+  environment: Record<string, string> = {},
 ): Promise<{ code: number | null; signal: string | null; output: string; errors: string }> {
   const child = spawn(
     process.execPath,
@@ -34,6 +35,7 @@ async function run(
     {
       timeout: 120_000,
       killSignal: 'SIGKILL',
+      env: { ...process.env, ...environment },
     },
   )
   let output = ''
@@ -86,4 +88,12 @@ it('ten thousand steps do not grow the process', async () => {
   const { code, output } = await run('ten thousand steps')
   expect(code).toBe(0)
   expect(Number(output.replace('grew', ''))).toBeLessThan(8 * 1024 * 1024)
+})
+
+it('leaves no trace of the vendor’s telemetry, neither its log nor a device id', async () => {
+  const home = join(folder.path, 'home')
+  mkdirSync(home)
+  const places = { HOME: home, TMPDIR: home, XDG_CACHE_HOME: home, ORT_DISABLE_TELEMETRY: '' }
+  const { code } = await run('natural exit without dispose', places)
+  expect({ code, files: readdirSync(home, { recursive: true }) }).toEqual({ code: 0, files: [] })
 })

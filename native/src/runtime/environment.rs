@@ -41,6 +41,7 @@ pub fn open(library: &str) -> Outcome<Environment> {
             canonical.display()
         )));
     }
+    forbid_telemetry();
     // The path as given, not the canonical one: the loader must find the file that onnxruntime-node maps under its name.
     let environment = ort::init_from(path)
         .map_err(|cause| failed(format!("cannot open {library}: {cause}")))?
@@ -57,6 +58,14 @@ pub fn open(library: &str) -> Outcome<Environment> {
         })
         .environment
         .clone())
+}
+
+/// Linux builds of libonnxruntime start an uploader to their vendor when they are opened, before an environment could
+/// forbid it. Only this variable keeps it from existing at all; nothing of a private endpoint may leave the machine.
+fn forbid_telemetry() {
+    // SAFETY: once, under `OPENING`, before the library is mapped. libuv takes its own lock for JavaScript's writes to
+    // the environment, which do not happen while a model is made; no other thread of ours writes it.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
 }
 
 /// Held by a compute thread for the length of one job (I2). Blocks for ever once the process is exiting.
