@@ -29,11 +29,6 @@ const table = {
     retryable: false,
     message: 'expected a MODEL, for the catalog has no default; the catalog has: {catalog}',
   },
-  CLI_ENGINE_NOT_STARTED: {
-    status: 500,
-    retryable: false,
-    message: 'the engine of "{model}" could not be started: {reason}',
-  },
 } as const
 
 export const cliError: (code: keyof typeof table, options?: ServingErrorOptions) => ServingError =

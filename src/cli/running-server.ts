@@ -10,6 +10,7 @@ import { loadNative } from '../../native/loader.ts'
 import { systemClock } from '../base/clock.ts'
 import type { LoadedConfig } from '../config/load-config.ts'
 import type { AuditConfig, Choice, RuntimeConfig } from '../config/runtime-config.ts'
+import type { ModelCard } from '../deployment/deployments.ts'
 import { type OpenedDeployment, openDeployment } from '../deployment/open-deployment.ts'
 import { SingleModelDeployments } from '../deployment/single-model-deployments.ts'
 import { superviseReplica } from '../deployment/supervised-replica.ts'
@@ -71,7 +72,9 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
     })
     const opened = await open(start, metrics)
     closers.push(() => opened.deployment.close())
-    const choices = mergeChoices(config.choices, opened.plan.choices)
+    const { card } = opened.deployment
+    const decided = [...opened.plan.choices, ...namesChoice(config.model.servedNames, card)]
+    const choices = mergeChoices(config.choices, decided)
     audit.append(configurationRecord(choices))
     const server = buildServer({
       deployments: new SingleModelDeployments(opened.deployment),
@@ -84,7 +87,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
     const { deployment, ready } = opened
     const report = startReport({
       version,
-      card: deployment.card,
+      card,
       source: start.stored.source,
       sizeBytes: start.stored.sizeBytes,
       kernels: loadNative().capabilities().kernels,
@@ -133,6 +136,13 @@ function open(
         }),
     },
   )
+}
+
+/** Names that nobody chose are a choice of ours, and are said with their reason. */
+function namesChoice(configured: readonly string[] | null, card: ModelCard): readonly Choice[] {
+  if (configured !== null) return []
+  const reason = 'name in the catalog, or of the file'
+  return [{ key: 'model.servedNames', value: card.id, reason, origin: 'auto' }]
 }
 
 function openAudit(
