@@ -36,7 +36,10 @@ export class ServingError extends Error {
   readonly retryAfterSeconds: number | undefined
 
   constructor(code: string, definition: ErrorDefinition, options: ServingErrorOptions = {}) {
-    super(fillTemplate(definition.message, options.details ?? {}), options.cause === undefined ? undefined : { cause: options.cause })
+    super(
+      fillTemplate(definition.message, options.details ?? {}),
+      options.cause === undefined ? undefined : { cause: options.cause },
+    )
     this.name = 'ServingError'
     this.code = code
     this.status = definition.status
@@ -72,7 +75,11 @@ export interface WireError {
 
 /** Rebuild a `ServingError` that another process sent with `toWire`. */
 export function reviveServingError(wire: WireError): ServingError {
-  const definition = { status: wire.status, retryable: wire.retryable, message: escapeTemplate(wire.message) }
+  const definition = {
+    status: wire.status,
+    retryable: wire.retryable,
+    message: escapeTemplate(wire.message),
+  }
   return new ServingError(wire.code, definition, {
     param: wire.param ?? undefined,
     details: wire.details,
