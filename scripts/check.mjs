@@ -14,9 +14,16 @@ const modules = join(ROOT, 'node_modules')
 const tsc = join(modules, 'typescript', 'bin', 'tsc')
 const biome = join(modules, '@biomejs', 'biome', 'bin', 'biome')
 const cargo = findCargo()
+// Biome colours its output also where nobody can see colours.
+const color = process.stdout.isTTY ? 'force' : 'off'
 
 const checks = [
-  ['lint, format, import rules', process.execPath, [biome, 'ci', '--error-on-warnings'], ROOT],
+  [
+    'lint, format, import rules',
+    process.execPath,
+    [biome, 'ci', '--error-on-warnings', `--colors=${color}`],
+    ROOT,
+  ],
   ['types of the sources', process.execPath, [tsc, '-p', 'tsconfig.json', '--noEmit'], ROOT],
   ['types of the tests', process.execPath, [tsc, '-p', 'tsconfig.test.json'], ROOT],
   ['Rust format', cargo, ['fmt', '--all', '--check'], NATIVE],
