@@ -17,13 +17,21 @@ export interface TensorInfo {
   readonly byteLength: number
 }
 
-export type MetadataValue = string | number | bigint | boolean | readonly MetadataValue[]
+/** `null` and objects, which are maps without a prototype, come from JSON only. */
+export type MetadataValue =
+  | string
+  | number
+  | bigint
+  | boolean
+  | null
+  | readonly MetadataValue[]
+  | ReadonlyMap<string, MetadataValue>
 
 export interface Checkpoint {
   readonly kind: 'gguf' | 'safetensors'
-  /** Files it consists of, first the one that was named. */
+  /** Files it consists of, first the one that holds the metadata. */
   readonly files: readonly string[]
-  /** GGUF key-values, or the parsed `config.json`. 64-bit integers within 2^53 are numbers. */
+  /** GGUF key-values, or `config.json` with `generation_config.json` as its `generation_config`. 64-bit integers within 2^53 are numbers. */
   readonly metadata: ReadonlyMap<string, MetadataValue>
   readonly tensors: ReadonlyMap<string, TensorInfo>
   readonly totalTensorBytes: number

@@ -26,6 +26,8 @@ export type CheckpointErrorCode =
   | 'CHECKPOINT_UNREADABLE'
   | 'CHECKPOINT_CHANGED'
   | 'CHECKPOINT_UNSUPPORTED_KIND'
+  | 'CHECKPOINT_SHARD_MISSING'
+  | 'CHECKPOINT_SHARD_MISMATCH'
 
 const place = '{file}: expected {expected} for {field} at byte {offset}, got {got}; {next}'
 
@@ -51,6 +53,18 @@ const table: Readonly<Record<CheckpointErrorCode, ErrorDefinition>> = {
     status: 422,
     retryable: false,
     message: '{file}: expected one of {expected}, got {got}; {next}',
+  },
+  CHECKPOINT_SHARD_MISSING: {
+    status: 404,
+    retryable: false,
+    message:
+      '{file}: expected the shard {shard}, which holds tensor {tensor} and is named for {numTensors} in all, found nothing there; fetch the missing file',
+  },
+  CHECKPOINT_SHARD_MISMATCH: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected tensor {tensor} in {expected}, got it in {got}; index and shards are not of one checkpoint, fetch them again',
   },
   CHECKPOINT_BAD_MAGIC: { status: 422, retryable: false, message: place },
   CHECKPOINT_UNSUPPORTED_VERSION: { status: 422, retryable: false, message: place },

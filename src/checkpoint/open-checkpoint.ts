@@ -6,11 +6,18 @@
  */
 
 import { open, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { ServingError } from '../base/errors.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { checkpointError, readFailure } from './errors.ts'
 import { readGguf } from './gguf/gguf-reader.ts'
 import { GGUF_MAGIC } from './gguf/header.ts'
+import { exists } from './safetensors/read-file.ts'
+import {
+  CONFIG_FILE,
+  readSafetensorsFile,
+  readSafetensorsFolder,
+} from './safetensors/safetensors-reader.ts'
 
 const PROBE_BYTES = 16
 
@@ -19,6 +26,8 @@ interface CheckpointProbe {
   readonly isFolder: boolean
   /** At most 16 bytes; fewer when the file is shorter; none for a folder. */
   readonly firstBytes: Buffer
+  /** Whether `config.json` lies in the folder, or beside the file. */
+  readonly hasConfig: boolean
 }
 
 interface CheckpointReader {
@@ -36,6 +45,18 @@ const readers: readonly CheckpointReader[] = [
     matches: ({ firstBytes }) =>
       firstBytes.length >= 4 && firstBytes.readUInt32LE(0) === GGUF_MAGIC,
     read: readGguf,
+  },
+  {
+    kind: 'safetensors',
+    label: 'a Hugging Face folder with config.json',
+    matches: ({ isFolder, hasConfig }) => isFolder && hasConfig,
+    read: readSafetensorsFolder,
+  },
+  {
+    kind: 'safetensors',
+    label: 'a safetensors file with config.json beside it',
+    matches: ({ firstBytes, hasConfig }) => looksLikeSafetensors(firstBytes) && hasConfig,
+    read: readSafetensorsFile,
   },
 ]
 
@@ -57,13 +78,17 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
 async function probePath(path: string): Promise<CheckpointProbe> {
   try {
     const stats = await stat(path)
-    if (stats.isDirectory()) return { isFolder: true, firstBytes: Buffer.alloc(0) }
+    if (stats.isDirectory()) {
+      const hasConfig = await exists(join(path, CONFIG_FILE))
+      return { isFolder: true, firstBytes: Buffer.alloc(0), hasConfig }
+    }
     // A pipe or a device could block for ever or never end.
     if (!stats.isFile()) throw unsupportedKind(path, 'a regular file', 'a device, pipe or socket')
     const handle = await open(path, 'r')
     try {
       const { buffer, bytesRead } = await handle.read(Buffer.alloc(PROBE_BYTES), 0, PROBE_BYTES, 0)
-      return { isFolder: false, firstBytes: buffer.subarray(0, bytesRead) }
+      const hasConfig = await exists(join(dirname(path), CONFIG_FILE))
+      return { isFolder: false, firstBytes: buffer.subarray(0, bytesRead), hasConfig }
     } finally {
       await handle.close()
     }
@@ -74,9 +99,9 @@ async function probePath(path: string): Promise<CheckpointProbe> {
 }
 
 function describeProbe({ isFolder, firstBytes }: CheckpointProbe): string {
-  if (isFolder) return 'a folder'
+  if (isFolder) return `a folder without ${CONFIG_FILE}`
   if (firstBytes.length === 0) return 'an empty file'
-  if (looksLikeSafetensors(firstBytes)) return 'a safetensors file'
+  if (looksLikeSafetensors(firstBytes)) return `a safetensors file without ${CONFIG_FILE} beside it`
   const hex = firstBytes.subarray(0, 4).toString('hex').replace(/..\B/g, '$& ')
   return `a file that begins with ${hex}`
 }

@@ -1,4 +1,4 @@
-/** Seeded damage to GGUF files, and what must hold when a damaged file is opened. */
+/** Seeded damage to checkpoint files, and what must hold when a damaged file is opened. */
 
 import { expect } from 'vitest'
 import { ServingError } from '../../src/base/errors.ts'
@@ -45,12 +45,12 @@ export function mutate(original: Buffer, seed: number): Buffer {
 /** Whatever was loaded must be inside the file. */
 function checkLoaded({ tensors }: Checkpoint, fileBytes: number): void {
   const ranges = [...tensors.values()].sort((a, b) => a.offset - b.offset)
-  let end = 0
-  for (const { offset, byteLength } of ranges) {
-    expect(offset).toBeGreaterThanOrEqual(end)
-    end = offset + byteLength
+  const ends = new Map<string, number>()
+  for (const { file, offset, byteLength } of ranges) {
+    expect(offset).toBeGreaterThanOrEqual(ends.get(file) ?? 0)
+    ends.set(file, offset + byteLength)
+    expect(offset + byteLength).toBeLessThanOrEqual(fileBytes)
   }
-  expect(end).toBeLessThanOrEqual(fileBytes)
 }
 
 /**

@@ -1,0 +1,79 @@
+/**
+ * Opens a Hugging Face folder, or one safetensors file with `config.json` beside it, as a `Checkpoint`.
+ *
+ *   folder  config.json   model.safetensors, or model.safetensors.index.json with its shards   generation_config.json
+ *
+ * Knows which file says what; knows no architecture. `model.safetensors` goes before an index, as in transformers.
+ * The metadata are the members of `config.json`, with those of `generation_config.json` as `generation_config`.
+ */
+
+import { dirname, join } from 'node:path'
+import type { Checkpoint, TensorInfo } from '../checkpoint.ts'
+import { checkpointError } from '../errors.ts'
+import { readSafetensors } from './header.ts'
+import { type JsonObject, parseJsonObject } from './json-text.ts'
+import { exists, readWhole } from './read-file.ts'
+import { readSharded, type ShardedTensors } from './shards.ts'
+
+const WEIGHTS = 'model.safetensors'
+const INDEX = 'model.safetensors.index.json'
+export const CONFIG_FILE = 'config.json'
+const GENERATION = 'generation_config.json'
+/** Those of models with a thousand labels stay below 100 kB. */
+const MAX_CONFIG_BYTES = 16 * 1024 * 1024
+
+/**
+ * Read the index of a folder.
+ *
+ * @throws ServingError of this room for anything the file system or the files' bytes can do
+ *
+ * Cost: reads `config.json`, the index and the shards' headers; no tensor byte.
+ */
+export async function readSafetensorsFolder(folder: string): Promise<Checkpoint> {
+  if (await exists(join(folder, WEIGHTS))) return readSafetensorsFile(join(folder, WEIGHTS))
+  if (!(await exists(join(folder, INDEX)))) throw withoutWeights(folder)
+  const metadata = await readMetadata(folder)
+  return checkpointOf(folder, metadata, await readSharded(join(folder, INDEX)))
+}
+
+/** Read one file's index, and the `config.json` beside it. Throws and costs as `readSafetensorsFolder`. */
+export async function readSafetensorsFile(file: string): Promise<Checkpoint> {
+  const folder = dirname(file)
+  const metadata = await readMetadata(folder)
+  return checkpointOf(folder, metadata, { files: [file], tensors: await readSafetensors(file) })
+}
+
+function checkpointOf(
+  folder: string,
+  metadata: JsonObject,
+  { files, tensors }: ShardedTensors,
+): Checkpoint {
+  const totalTensorBytes = sumBytes(tensors.values())
+  const all = [join(folder, CONFIG_FILE), ...files]
+  return { kind: 'safetensors', files: all, metadata, tensors, totalTensorBytes }
+}
+
+function sumBytes(tensors: Iterable<TensorInfo>): number {
+  let bytes = 0
+  for (const { byteLength } of tensors) bytes += byteLength
+  return bytes
+}
+
+async function readMetadata(folder: string): Promise<JsonObject> {
+  const metadata = new Map(await readConfig(join(folder, CONFIG_FILE)))
+  const generation = join(folder, GENERATION)
+  if (await exists(generation)) metadata.set('generation_config', await readConfig(generation))
+  return metadata
+}
+
+async function readConfig(file: string): Promise<JsonObject> {
+  const bytes = await readWhole(file, MAX_CONFIG_BYTES)
+  return parseJsonObject(bytes, { file, offset: 0, field: 'configuration' })
+}
+
+function withoutWeights(file: string): Error {
+  const expected = `a folder with ${WEIGHTS} or ${INDEX}`
+  const next = 'fetch the missing files'
+  const details = { file, expected, got: 'a folder without either', next }
+  return checkpointError('CHECKPOINT_UNSUPPORTED_KIND', { details })
+}
