@@ -13,7 +13,10 @@ if (major < 20 || (major === 20 && minor < 19)) {
 const { build, hasSources } = await import('../scripts/build.mjs')
 if (hasSources()) {
   try {
-    await build((line) => process.stderr.write(`ingot: ${line}\n`))
+    // Help, lists and downloads compute nothing, so they need not wait for Rust.
+    const args = process.argv.slice(2)
+    const needsAddon = args[0] === 'serve' && !args.some((arg) => arg === '--help' || arg === '-h')
+    await build((line) => process.stderr.write(`ingot: ${line}\n`), { needsAddon })
   } catch (error) {
     if (error.name !== 'BuildError') throw error
     process.stderr.write(`ingot: ${error.message}\n`)

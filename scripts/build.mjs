@@ -24,6 +24,7 @@ const DIST = join(ROOT, 'dist')
 const parts = [
   {
     name: 'TypeScript',
+    isAddon: false,
     stampFile: join(DIST, '.stamp-typescript'),
     output: join(DIST, 'src', 'main.js'),
     entries: [
@@ -39,6 +40,7 @@ const parts = [
   },
   {
     name: 'native addon',
+    isAddon: true,
     stampFile: join(DIST, '.stamp-native'),
     output: addonFile(ROOT),
     entries: ['native'],
@@ -51,13 +53,15 @@ const parts = [
  * Bring everything up to date.
  *
  * @param {(line: string) => void} say - progress for people
+ * @param {{ needsAddon?: boolean }} options - without the addon for commands that compute nothing: Rust takes minutes
  * @throws {BuildError} when a compiler is missing or refuses
  */
-export async function build(say) {
-  if (parts.every(isFresh)) return
+export async function build(say, { needsAddon = true } = {}) {
+  const wanted = parts.filter(({ isAddon }) => needsAddon || !isAddon)
+  if (wanted.every(isFresh)) return
   const onWait = (pid) => say(`another build is running (pid ${pid}), waiting for it`)
   await withLock(join(DIST, '.build-lock'), onWait, async () => {
-    for (const part of parts) {
+    for (const part of wanted) {
       if (isFresh(part)) continue
       const stamp = stampOf(part)
       const startMs = performance.now()

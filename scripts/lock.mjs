@@ -4,11 +4,12 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { link, mkdir, open, readFile, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const POLL_MS = 100
+const STALE_TAKEOVER_MS = 10_000
 
 /**
  * Run `work` while holding `path`; waits as long as another living process holds it.
@@ -75,15 +76,31 @@ function isAlive(pid) {
   }
 }
 
-/** Rename is atomic, so only one waiter gets a given lock file; one that turns out to be a living holder's goes back. */
+/**
+ * Only who holds the takeover file removes a lock, and only after reading again under it: a lock that another waiter has
+ * taken meanwhile is never removed.
+ */
 async function removeDead(path, deadPid) {
-  const grave = `${path}.${randomUUID()}`
+  const takeover = `${path}.takeover`
+  if (!(await take(takeover))) {
+    const { mtimeMs } = (await statOf(takeover)) ?? { mtimeMs: Date.now() }
+    // Held for microseconds, so an old one is that of a process that died with it.
+    if (Date.now() - mtimeMs > STALE_TAKEOVER_MS) await rm(takeover, { force: true })
+    await sleep(POLL_MS)
+    return
+  }
   try {
-    await rename(path, grave)
+    if ((await holderOf(path)) === deadPid) await rm(path, { force: true })
+  } finally {
+    await rm(takeover, { force: true })
+  }
+}
+
+async function statOf(path) {
+  try {
+    return await stat(path)
   } catch (error) {
-    if (error.code === 'ENOENT') return
+    if (error.code === 'ENOENT') return null
     throw error
   }
-  if ((await holderOf(grave)) !== deadPid) await link(grave, path)
-  await rm(grave, { force: true })
 }
