@@ -1,0 +1,120 @@
+//! GMAC/s of `linear` on the shapes of SmolLM2-135M: best of many runs, by rows, threads, format and cache state.
+//!
+//! warm: one weight, again and again. cold: as many copies in rotation as fill 160 MB, so weights come from memory.
+//! `cargo run --release --example gemm [-- FORMAT…]`; formats default to Q4_1, Q4_0 and Q8_0. `--f32` takes f32 activations.
+
+use std::time::Instant;
+
+use ingot_kernels::{Activations, Format, PackedLinear, Part, Pool, Scratch, cpu, linear};
+
+const SHAPES: [(usize, usize); 4] = [(576, 960), (576, 3072), (1536, 576), (576, 49_152)];
+const ROWS: [usize; 5] = [1, 4, 16, 64, 512];
+const COLD_BYTES: usize = 160 << 20;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let activations = if arguments.iter().any(|argument| argument == "--f32") {
+        Activations::F32
+    } else {
+        Activations::Int8
+    };
+    let mut formats: Vec<_> = arguments
+        .iter()
+        .filter_map(|name| Format::parse(name))
+        .collect();
+    if formats.is_empty() {
+        formats = vec![Format::Q4_1, Format::Q4_0, Format::Q8_0];
+    }
+    println!(
+        "{} {:?}, {activations:?} activations",
+        cpu().kernels,
+        cpu().features
+    );
+    println!("format  KxN         T    warm1  warm2  cold1  cold2   GMAC/s");
+    for format in formats {
+        for (k, n) in SHAPES {
+            if n == 49_152 && format != Format::Q8_0 {
+                continue;
+            }
+            for rows in ROWS {
+                if n == 49_152 && rows > 64 {
+                    continue;
+                }
+                let rate =
+                    |threads, bytes| measure(format, k, n, rows, threads, bytes, activations);
+                println!(
+                    "{:6}  {:10}  {rows:3}  {:6.0} {:6.0} {:6.0} {:6.0}",
+                    format!("{format:?}"),
+                    format!("{k}x{n}"),
+                    rate(1, 1),
+                    rate(2, 1),
+                    rate(1, COLD_BYTES),
+                    rate(2, COLD_BYTES)
+                );
+            }
+        }
+    }
+}
+
+fn measure(
+    format: Format,
+    k: usize,
+    n: usize,
+    rows: usize,
+    threads: usize,
+    bytes: usize,
+    activations: Activations,
+) -> f64 {
+    let pool = Pool::new(threads);
+    let first = weight(format, n, k, &pool);
+    let copies = (bytes / first.bytes()).max(1);
+    let mut weights = vec![first];
+    weights.extend((1..copies).map(|_| weight(format, n, k, &pool)));
+    let x: Vec<f32> = (0..rows * k)
+        .map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0)
+        .collect();
+    let mut out = vec![0.0; rows * n];
+    let mut scratch = Scratch::default();
+    // One measurement is one pass over all copies, at least 0.1 ms of work, so that some fall between other processes' turns.
+    let macs = (rows * k * n * copies) as f64;
+    let repeats = (1e-4 / (macs / 150e9)).ceil().max(1.0) as usize;
+    let mut best = f64::INFINITY;
+    let start = Instant::now();
+    while start.elapsed().as_millis() < 150 {
+        let began = Instant::now();
+        for _ in 0..repeats {
+            for weight in &weights {
+                linear(
+                    weight,
+                    &x,
+                    rows,
+                    None,
+                    activations,
+                    &mut out,
+                    &mut scratch,
+                    &pool,
+                );
+            }
+        }
+        best = best.min(began.elapsed().as_secs_f64() / repeats as f64);
+    }
+    macs / best / 1e9
+}
+
+/// Any bits do for quants; scales are small numbers, since odd ones would be slower than life.
+fn weight(format: Format, n: usize, k: usize, pool: &Pool) -> PackedLinear {
+    let row_bytes = k / format.block_weights() * format.block_bytes();
+    let mut bytes: Vec<u8> = (0..n * row_bytes).map(|i| (i * 131 >> 3) as u8).collect();
+    for block in bytes.chunks_exact_mut(format.block_bytes()) {
+        let scales = if format == Format::Q4_1 { 4 } else { 2 };
+        for half in block[..scales.min(format.block_bytes())].chunks_exact_mut(2) {
+            half.copy_from_slice(&0x2400_u16.to_le_bytes());
+        }
+    }
+    let part = Part {
+        format,
+        rows: n,
+        bytes: &bytes,
+    };
+    PackedLinear::pack(&[part], k, pool).expect("a weight of whole blocks")
+}
