@@ -48,25 +48,27 @@ pub(crate) unsafe fn quantise_tile<S: Simd>(
     }
 }
 
+/// Below this a block counts as zeros: 127 / max|x| would overflow, and nothing a row holds beside it would notice.
+const SMALLEST: f32 = 1e-36;
+
+/// A block with a NaN or an infinity gets the scale NaN, so that the outputs it touches say so.
 #[inline(always)]
 unsafe fn quantise_block<S: Simd>(x: *const f32, out: &mut QuantisedRow) {
     let (low, high) = (S::load(x), S::load(x.add(LANES)));
-    let largest = S::max_lane(S::max(S::abs(low), S::abs(high)));
-    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    let largest = S::max_magnitude(low, high);
+    let (inverse, scale) = if largest < SMALLEST {
+        (0.0, 0.0)
+    } else if largest < f32::INFINITY {
+        (127.0 / largest, largest / 127.0)
+    } else {
+        (0.0, f32::NAN)
+    };
     let factor = S::splat(inverse);
-    let (low, high) = (
-        S::round(S::mul(low, factor)),
-        S::round(S::mul(high, factor)),
-    );
-    let (low, high) = (S::to_array(low), S::to_array(high));
-    let mut sum = 0;
-    for lane in 0..LANES {
-        out.quants[lane] = low[lane] as i8;
-        out.quants[LANES + lane] = high[lane] as i8;
-        sum += i32::from(out.quants[lane]) + i32::from(out.quants[LANES + lane]);
-    }
-    out.scale = largest / 127.0;
-    out.sum_8 = -8 * sum;
-    out.sum_128 = -128 * sum;
-    out.scaled_sum = out.scale * sum as f32;
+    let quants = out.quants.as_mut_ptr();
+    let sum = S::store_quants(quants, S::mul(low, factor), S::mul(high, factor));
+    out.scale = scale;
+    // Of a block that is not numbers the sum may be anything.
+    out.sum_8 = sum.wrapping_mul(-8);
+    out.sum_128 = sum.wrapping_mul(-128);
+    out.scaled_sum = scale * sum as f32;
 }

@@ -24,9 +24,9 @@ pub unsafe trait Simd: Copy {
     unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    /// `b` where either is NaN, as `min`.
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
-    unsafe fn abs(a: Self::F) -> Self::F;
     /// a · b + c, rounded once.
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// Nearest integer, ties to even.
@@ -49,6 +49,12 @@ pub unsafe trait Simd: Copy {
         lanes[0]
     }
 
+    /// Largest magnitude of all lanes; NaN or infinite when a lane is.
+    unsafe fn max_magnitude(a: Self::F, b: Self::F) -> f32;
+    /// Write 32 lanes as int8, rounded to nearest even, and return their sum. Lanes are within ±127 or not numbers;
+    /// for the latter any byte may be written.
+    unsafe fn store_quants(to: *mut i8, low: Self::F, high: Self::F) -> i32;
+
     #[inline(always)]
     unsafe fn max_lane(a: Self::F) -> f32 {
         let lanes = Self::to_array(a);
@@ -63,7 +69,8 @@ pub unsafe trait Simd: Copy {
     /// Range reduction to |r| ≤ ln2 / 2, then a polynomial of degree 6 (minimax coefficients of Cephes `expf`).
     #[inline(always)]
     unsafe fn exp(x: Self::F) -> Self::F {
-        let clamped = Self::min(Self::max(x, Self::splat(-87.336_54)), Self::splat(88.0));
+        // In this order a NaN passes through both: the second operand is taken where either is NaN.
+        let clamped = Self::min(Self::splat(88.0), Self::max(Self::splat(-87.336_54), x));
         let n = Self::round(Self::mul(clamped, Self::splat(std::f32::consts::LOG2_E)));
         let r = Self::fma(n, Self::splat(-0.693_359_4), clamped);
         let r = Self::fma(n, Self::splat(2.121_944_4e-4), r);

@@ -78,8 +78,18 @@ unsafe impl Simd for Avx512 {
         _mm512_min_ps(a, b)
     }
     #[inline(always)]
-    unsafe fn abs(a: __m512) -> __m512 {
-        _mm512_abs_ps(a)
+    unsafe fn max_magnitude(a: __m512, b: __m512) -> f32 {
+        // Magnitudes order as integers do, NaN above all.
+        let a = _mm512_castps_si512(_mm512_abs_ps(a));
+        let b = _mm512_castps_si512(_mm512_abs_ps(b));
+        f32::from_bits(_mm512_reduce_max_epi32(_mm512_max_epi32(a, b)) as u32)
+    }
+    #[inline(always)]
+    unsafe fn store_quants(to: *mut i8, low: __m512, high: __m512) -> i32 {
+        let (low, high) = (_mm512_cvtps_epi32(low), _mm512_cvtps_epi32(high));
+        _mm_storeu_si128(to.cast(), _mm512_cvtsepi32_epi8(low));
+        _mm_storeu_si128(to.add(LANES).cast(), _mm512_cvtsepi32_epi8(high));
+        _mm512_reduce_add_epi32(_mm512_add_epi32(low, high))
     }
     #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {

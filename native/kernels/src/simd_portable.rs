@@ -105,8 +105,26 @@ unsafe impl Simd for Portable {
         zip(a, b, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
-    unsafe fn abs(a: Lanes) -> Lanes {
-        map(a, f32::abs)
+    unsafe fn max_magnitude(a: Lanes, b: Lanes) -> f32 {
+        let mut largest = 0;
+        for lane in 0..LANES {
+            largest = largest.max(a.0[lane].abs().to_bits());
+            largest = largest.max(b.0[lane].abs().to_bits());
+        }
+        f32::from_bits(largest)
+    }
+    #[inline(always)]
+    unsafe fn store_quants(to: *mut i8, low: Lanes, high: Lanes) -> i32 {
+        let mut sum = 0;
+        for lane in 0..LANES {
+            let quants = [low.0[lane], high.0[lane]].map(|x| x.round_ties_even() as i8);
+            unsafe {
+                *to.add(lane) = quants[0];
+                *to.add(LANES + lane) = quants[1];
+            }
+            sum += i32::from(quants[0]) + i32::from(quants[1]);
+        }
+        sum
     }
     #[inline(always)]
     unsafe fn fma(a: Lanes, b: Lanes, c: Lanes) -> Lanes {

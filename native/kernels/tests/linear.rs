@@ -245,3 +245,37 @@ fn bytes_that_do_not_fit_the_shape_are_refused() {
     assert!(PackedLinear::pack(&[], 32, &pool).is_err());
     assert!(PackedLinear::pack(&[part(&[0; 36])], 32, &pool).is_ok());
 }
+
+#[test]
+fn what_is_not_a_number_stays_so_in_its_own_row_only() {
+    let pool = Pool::new(1);
+    let mut random = Random(6);
+    let (n, k, rows) = (40, 96, 9);
+    for format in [Format::Q4_0, Format::Q4_1, Format::Q8_0, Format::F16] {
+        let (bytes, _) = stored(format, n, k, &mut random);
+        let part = Part {
+            format,
+            rows: n,
+            bytes: &bytes,
+        };
+        let weight = PackedLinear::pack(&[part], k, &pool).unwrap();
+        let x = random.values(rows * k);
+        for bad in [f32::NAN, f32::INFINITY] {
+            for at in [0, 17, 40, 95] {
+                let mut spoilt = x.clone();
+                spoilt[4 * k + at] = bad;
+                for activations in [Activations::F32, Activations::Int8] {
+                    let out = run(&weight, &spoilt, rows, activations, &pool);
+                    let clean = run(&weight, &x, rows, activations, &pool);
+                    let row = &out[4 * n..5 * n];
+                    assert!(
+                        row.iter().all(|y| !y.is_finite()),
+                        "{format:?} {bad} at {at}"
+                    );
+                    assert_eq!(bits(&out[..4 * n]), bits(&clean[..4 * n]));
+                    assert_eq!(bits(&out[5 * n..]), bits(&clean[5 * n..]));
+                }
+            }
+        }
+    }
+}
