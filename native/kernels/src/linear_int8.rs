@@ -10,7 +10,7 @@ use std::ops::Range;
 use half::f16;
 
 use crate::cpu::{Family, family};
-use crate::linear::{Target, row_tiles};
+use crate::linear::{TILE_ROWS, Target, row_tiles};
 use crate::packed_linear::Kind;
 use crate::quantize::QuantisedRow;
 use crate::simd_portable::Portable;
@@ -30,8 +30,11 @@ pub(crate) unsafe fn int8_rows(
 ) {
     let blocks = k / 32;
     let is_vnni = family() == Family::Avx512Vnni;
-    for rows in row_tiles(range) {
+    let num_row_tiles = range.len().div_ceil(TILE_ROWS);
+    let block_lines = kind.tile_bytes(32) / 64;
+    for (at, rows) in row_tiles(range.clone()).enumerate() {
         let acts = quantised.add(rows.start * blocks);
+        let ahead = Ahead::new(tile, range.len(), block_lines, at, num_row_tiles);
         if is_vnni {
             #[cfg(target_arch = "x86_64")]
             vnni::tile(
@@ -42,6 +45,7 @@ pub(crate) unsafe fn int8_rows(
                 rows.start,
                 rows.len(),
                 target,
+                &ahead,
             );
         } else {
             for row in 0..rows.len() {
@@ -55,6 +59,40 @@ pub(crate) unsafe fn int8_rows(
                     target,
                 );
             }
+        }
+    }
+}
+
+/// Which weights a row tile fetches into the cache for later, block by block.
+///
+/// Several row tiles share the fetching of the next column tile. A single one of 2 to 6 rows runs ahead of itself; a
+/// single row does not, because the hardware's own stream is faster then (Zen 4, shared/native.md, section C).
+/// Weights from memory, one Zen 5 core, 2026-11-23, GMAC/s of Q4_1 576×3072: 4 rows 190 → 258, 16 rows 199 → 286.
+struct Ahead {
+    from: *const u8,
+    /// Cache lines of each block.
+    lines: Range<usize>,
+}
+
+/// Tried 4, 6, 8, 12 and 16 KB: 8 and 12 are best, within 3 % of each other.
+const BYTES_AHEAD: usize = 8192;
+
+impl Ahead {
+    fn new(tile: &[u8], rows: usize, lines: usize, row_tile: usize, num_row_tiles: usize) -> Self {
+        let next = tile.as_ptr_range().end;
+        match (num_row_tiles, rows) {
+            (1, 1) => Self {
+                from: next,
+                lines: 0..0,
+            },
+            (1, _) => Self {
+                from: tile.as_ptr().wrapping_add(BYTES_AHEAD),
+                lines: 0..lines,
+            },
+            _ => Self {
+                from: next,
+                lines: lines * row_tile / num_row_tiles..lines * (row_tile + 1) / num_row_tiles,
+            },
         }
     }
 }
@@ -117,7 +155,7 @@ unsafe fn portable_row(
 mod vnni {
     use std::arch::x86_64::*;
 
-    use super::{Kind, QuantisedRow, Target};
+    use super::{Ahead, Kind, QuantisedRow, Target};
     use crate::simd_avx512::Avx512;
 
     const NIBBLES: u8 = 0;
@@ -126,6 +164,7 @@ mod vnni {
 
     /// # Safety
     /// As `int8_rows`; the CPU has AVX-512 VNNI; 1 ≤ rows ≤ 6.
+    #[allow(clippy::too_many_arguments)] // Registers, all of them: a struct would be built once a tile.
     pub unsafe fn tile(
         kind: Kind,
         weights: *const u8,
@@ -134,16 +173,17 @@ mod vnni {
         first_row: usize,
         rows: usize,
         target: &Target,
+        ahead: &Ahead,
     ) {
         macro_rules! by_rows {
             ($kind:expr) => {
                 match rows {
-                    1 => rows_of::<1, { $kind }>(weights, blocks, acts, first_row, target),
-                    2 => rows_of::<2, { $kind }>(weights, blocks, acts, first_row, target),
-                    3 => rows_of::<3, { $kind }>(weights, blocks, acts, first_row, target),
-                    4 => rows_of::<4, { $kind }>(weights, blocks, acts, first_row, target),
-                    5 => rows_of::<5, { $kind }>(weights, blocks, acts, first_row, target),
-                    _ => rows_of::<6, { $kind }>(weights, blocks, acts, first_row, target),
+                    1 => rows_of::<1, { $kind }>(weights, blocks, acts, first_row, target, ahead),
+                    2 => rows_of::<2, { $kind }>(weights, blocks, acts, first_row, target, ahead),
+                    3 => rows_of::<3, { $kind }>(weights, blocks, acts, first_row, target, ahead),
+                    4 => rows_of::<4, { $kind }>(weights, blocks, acts, first_row, target, ahead),
+                    5 => rows_of::<5, { $kind }>(weights, blocks, acts, first_row, target, ahead),
+                    _ => rows_of::<6, { $kind }>(weights, blocks, acts, first_row, target, ahead),
                 }
             };
         }
@@ -161,6 +201,7 @@ mod vnni {
         acts: *const QuantisedRow,
         first_row: usize,
         target: &Target,
+        ahead: &Ahead,
     ) {
         let (groups, block_bytes) = match KIND {
             NIBBLES => (4, 576),
@@ -172,6 +213,11 @@ mod vnni {
         for block in 0..blocks {
             let tile = weights.add(block * block_bytes);
             let act = acts.add(block * ROWS);
+            for line in ahead.lines.clone() {
+                // Past the last tile there may be no memory at this address; a prefetch ignores that.
+                let at = ahead.from.wrapping_add(block * block_bytes + line * 64);
+                _mm_prefetch::<_MM_HINT_T0>(at.cast());
+            }
             let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
             if KIND != NIBBLES_WITH_MINIMUM {
                 for row in 0..ROWS {
