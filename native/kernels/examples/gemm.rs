@@ -104,7 +104,7 @@ fn measure(
 /// Any bits do for quants; scales are small numbers, since odd ones would be slower than life.
 fn weight(format: Format, n: usize, k: usize, pool: &Pool) -> PackedLinear {
     let row_bytes = k / format.block_weights() * format.block_bytes();
-    let mut bytes: Vec<u8> = (0..n * row_bytes).map(|i| (i * 131 >> 3) as u8).collect();
+    let mut bytes: Vec<u8> = (0..n * row_bytes).map(|i| ((i * 131) >> 3) as u8).collect();
     for block in bytes.chunks_exact_mut(format.block_bytes()) {
         let scales = if format == Format::Q4_1 { 4 } else { 2 };
         for half in block[..scales.min(format.block_bytes())].chunks_exact_mut(2) {

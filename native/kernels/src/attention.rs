@@ -6,7 +6,7 @@
 //!    on which physical blocks hold the KV, or on threads.
 //! Sources: PagedAttention, arXiv:2309.06180; splits as in Flash-Decoding (Dao et al. 2023), but at fixed positions.
 
-use crate::attention_tile::{MAX_VECTORS, Tile, attend_tile};
+use crate::attention_tile::{MAX_VECTORS, SPLIT, Task, Tile, attend_tile, part_len};
 use crate::error::KernelError;
 use crate::kv_pool::{KvDtype, KvLayer, KvPool};
 use crate::packed_linear::SendPointer;
@@ -72,67 +72,124 @@ pub fn paged_attention(
             }
         }
     });
-    let pieces = &mut scratch.row_sequences;
+    let pieces = &mut scratch.pieces;
     pieces.clear();
     for sequence in 0..args.num_seqs {
         let rows = args.query_starts[sequence] as usize..args.query_starts[sequence + 1] as usize;
-        for first in rows.step_by(ROWS_A_CHUNK) {
-            pieces.push(sequence as u32);
-            pieces.push(first as u32);
+        for first in rows.clone().step_by(ROWS_A_CHUNK) {
+            let last = (first + ROWS_A_CHUNK).min(rows.end);
+            for kv_head in 0..args.num_kv_heads {
+                pieces.push(Piece {
+                    sequence,
+                    kv_head,
+                    rows: (first, last),
+                });
+            }
         }
     }
-    let pieces = &*pieces;
     let out = SendPointer(out.as_mut_ptr());
-    // The longest contexts lie at the end of a prompt: claimed first, they do not leave a thread waiting.
-    let num_pieces = pieces.len() / 2 * args.num_kv_heads;
-    pool.run(num_pieces, &|piece| {
-        let piece = num_pieces - 1 - piece;
-        let (at, kv_head) = (piece / args.num_kv_heads, piece % args.num_kv_heads);
-        let (sequence, first) = (pieces[2 * at] as usize, pieces[2 * at + 1] as usize);
-        let last = (first + ROWS_A_CHUNK).min(args.query_starts[sequence + 1] as usize);
-        // SAFETY: pieces are disjoint in (row, head); all indices were checked.
-        unsafe {
-            attend_piece(
-                args,
-                sequence,
-                kv_head,
-                first..last,
-                queries.get(),
-                out.get(),
-            )
+    if pieces.len() < pool.threads() * 4 && pool.threads() > 1 {
+        attend_splits(args, pieces, queries, out, &mut scratch.parts, pool);
+        return Ok(());
+    }
+    let pieces = &*pieces;
+    pool.run(pieces.len(), &|at| {
+        // The longest contexts lie at the end of a prompt: claimed first, they do not leave a thread waiting.
+        let piece = &pieces[pieces.len() - 1 - at];
+        for tile in 0..piece.tiles(args) {
+            // SAFETY: pieces are disjoint in (row, head); all indices were checked.
+            unsafe { piece.attend(args, tile, queries.get(), out.get(), Task::Whole) }
         }
     });
     Ok(())
 }
 
-/// Attend with the query heads of one KV head, as many (row, head) vectors at once as a tile holds.
-unsafe fn attend_piece(
+/// Few pieces: every split of every tile is work of its own, and a second pass joins them in order (same bits, see
+/// `attention_tile`). A long context of one sequence keeps all threads busy this way.
+fn attend_splits(
     args: &AttentionArgs<'_>,
+    pieces: &[Piece],
+    queries: SendPointer<f32>,
+    out: SendPointer<f32>,
+    parts: &mut Vec<f32>,
+    pool: &Pool,
+) {
+    let splits = pieces.iter().map(|piece| piece.splits(args)).max();
+    let tiles = pieces.iter().map(|piece| piece.tiles(args)).max();
+    let (splits, tiles) = (splits.unwrap_or(0), tiles.unwrap_or(0));
+    let part_len = part_len(&args.kv.layers[args.layer]);
+    let num_tiles = pieces.len() * tiles;
+    let parts = SendPointer(grow(parts, num_tiles * splits * part_len, 0.0).as_mut_ptr());
+    // SAFETY of both passes: tiles are disjoint in (row, head) and each (tile, split) has a part of its own; the second
+    // pass starts when the first has ended; all indices were checked.
+    let attend = |at: usize, task: &dyn Fn(*mut f32) -> Task| {
+        let (piece, tile) = (&pieces[at / tiles], at % tiles);
+        if tile < piece.tiles(args) {
+            unsafe {
+                let task = task(parts.get().add(at * splits * part_len));
+                piece.attend(args, tile, queries.get(), out.get(), task);
+            }
+        }
+    };
+    if splits == 1 {
+        return pool.run(num_tiles, &|at| attend(at, &|_| Task::Whole));
+    }
+    pool.run(num_tiles * splits, &|at| {
+        let index = at % splits;
+        attend(at / splits, &|parts| Task::Split {
+            index,
+            to: unsafe { parts.add(index * part_len) },
+        });
+    });
+    for at in 0..num_tiles {
+        attend(at, &|parts| Task::Join { from: parts });
+    }
+}
+
+/// Some rows of one sequence, with the query heads of one KV head.
+pub(crate) struct Piece {
     sequence: usize,
     kv_head: usize,
-    rows: std::ops::Range<usize>,
-    queries: *const f32,
-    out: *mut f32,
-) {
-    let group = args.num_heads / args.num_kv_heads;
-    let width = args.num_heads * args.head_dim;
-    let vectors = rows.len() * group;
-    let layer = &args.kv.layers[args.layer];
-    let blocks =
-        &args.block_tables[sequence * args.max_blocks_per_seq..][..args.max_blocks_per_seq];
-    for first in (0..vectors).step_by(MAX_VECTORS) {
-        let count = (vectors - first).min(MAX_VECTORS);
+    rows: (usize, usize),
+}
+
+impl Piece {
+    /// Tiles of (row, head) vectors.
+    fn tiles(&self, args: &AttentionArgs<'_>) -> usize {
+        let group = args.num_heads / args.num_kv_heads;
+        ((self.rows.1 - self.rows.0) * group).div_ceil(MAX_VECTORS)
+    }
+
+    /// Splits that the last row, which sees most, sees.
+    fn splits(&self, args: &AttentionArgs<'_>) -> usize {
+        args.positions[self.rows.1 - 1] as usize / SPLIT + 1
+    }
+
+    unsafe fn attend(
+        &self,
+        args: &AttentionArgs<'_>,
+        tile: usize,
+        queries: *const f32,
+        out: *mut f32,
+        task: Task,
+    ) {
+        let group = args.num_heads / args.num_kv_heads;
+        let width = args.num_heads * args.head_dim;
+        let blocks = &args.block_tables[self.sequence * args.max_blocks_per_seq..]
+            [..args.max_blocks_per_seq];
+        let first = tile * MAX_VECTORS;
+        let count = ((self.rows.1 - self.rows.0) * group - first).min(MAX_VECTORS);
         let mut tile = Tile::new(count, args.head_dim, args.scale);
+        tile.task = task;
         for vector in 0..count {
-            let (row, head) = (
-                rows.start + (first + vector) / group,
-                kv_head * group + (first + vector) % group,
-            );
+            let row = self.rows.0 + (first + vector) / group;
+            let head = self.kv_head * group + (first + vector) % group;
             tile.queries[vector] = queries.add(row * width + head * args.head_dim);
             tile.outputs[vector] = out.add(row * width + head * args.head_dim);
             tile.limits[vector] = args.positions[row] as usize + 1;
         }
-        attend_tile(args.kv, layer, blocks, kv_head, &tile);
+        let layer = &args.kv.layers[args.layer];
+        attend_tile(args.kv, layer, blocks, self.kv_head, &tile);
     }
 }
 

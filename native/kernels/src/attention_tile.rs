@@ -14,7 +14,7 @@ use crate::simd::{LANES, Simd};
 
 /// Query vectors a tile holds: 6 × 2 score accumulators, or 6 × 4 of V, fill 24 of 32 registers.
 pub(crate) const MAX_VECTORS: usize = 6;
-const SPLIT: usize = 256;
+pub(crate) const SPLIT: usize = 256;
 /// V columns worked at once, in vectors.
 const COLUMNS: usize = 4;
 
@@ -26,6 +26,27 @@ pub(crate) struct Tile {
     pub count: usize,
     pub head_dim: usize,
     pub scale: f32,
+    pub task: Task,
+}
+
+/// What to do with a tile. `Split` for every split and then `Join` gives the bits of `Whole`, in parallel.
+#[derive(Clone, Copy)]
+pub(crate) enum Task {
+    Whole,
+    /// Leave the result of this split in `part_len` floats at `to`.
+    Split {
+        index: usize,
+        to: *mut f32,
+    },
+    /// Join the results of all splits, which lie one after the other.
+    Join {
+        from: *const f32,
+    },
+}
+
+/// Floats of one tile's result of one split: for each vector the weighted V, then max and sum.
+pub(crate) fn part_len(layer: &KvLayer) -> usize {
+    MAX_VECTORS * (layer.v_stride + LANES)
 }
 
 impl Tile {
@@ -37,6 +58,7 @@ impl Tile {
             count,
             head_dim,
             scale,
+            task: Task::Whole,
         }
     }
 }
@@ -127,46 +149,82 @@ unsafe fn attend<S: Simd, E: Element, const Q: usize>(
         }
     }
     let longest = tile.limits[..Q].iter().copied().max().unwrap_or(0);
-    for start in (0..longest).step_by(SPLIT) {
-        let end = longest.min(start + SPLIT);
-        scores::<S, E, Q>(kv, layer, blocks, head, tile, start, end, work);
+    let part_stride = stride + LANES;
+    let starts = match tile.task {
+        Task::Split { index, .. } => index * SPLIT..longest.min((index + 1) * SPLIT),
+        Task::Whole | Task::Join { .. } => 0..longest,
+    };
+    for start in starts.step_by(SPLIT) {
         let mut visible = [0; Q];
         let mut split_max = [0.0; Q];
         let mut split_sum = [0.0; Q];
         for vector in 0..Q {
             visible[vector] = tile.limits[vector].saturating_sub(start).min(SPLIT);
-            if visible[vector] > 0 {
-                (split_max[vector], split_sum[vector]) =
-                    softmax::<S>(&mut work.scores[vector], visible[vector], tile.scale);
+        }
+        if let Task::Join { from } = tile.task {
+            let part = from.add(start / SPLIT * MAX_VECTORS * part_stride);
+            for vector in (0..Q).filter(|&vector| visible[vector] > 0) {
+                let part = part.add(vector * part_stride);
+                let (max, sum) = (*part.add(stride), *part.add(stride + 1));
+                join::<S, Q>(work, vector, max, sum, part, stride);
             }
+            continue;
+        }
+        let end = longest.min(start + SPLIT);
+        scores::<S, E, Q>(kv, layer, blocks, head, tile, start, end, work);
+        for vector in (0..Q).filter(|&vector| visible[vector] > 0) {
+            (split_max[vector], split_sum[vector]) =
+                softmax::<S>(&mut work.scores[vector], visible[vector], tile.scale);
         }
         weigh::<S, E, Q>(kv, layer, blocks, head, start, &visible, work);
-        for vector in 0..Q {
-            if visible[vector] == 0 {
-                continue;
-            }
-            let largest = if split_max[vector] > work.max[vector] {
-                split_max[vector]
+        for vector in (0..Q).filter(|&vector| visible[vector] > 0) {
+            let (max, sum) = (split_max[vector], split_sum[vector]);
+            let split = work.split[vector].as_ptr();
+            if let Task::Split { to, .. } = tile.task {
+                let part = to.add(vector * part_stride);
+                std::ptr::copy_nonoverlapping(split, part, stride);
+                *part.add(stride) = max;
+                *part.add(stride + 1) = sum;
             } else {
-                work.max[vector]
-            };
-            let old = exp_of::<S>(work.max[vector] - largest);
-            let new = exp_of::<S>(split_max[vector] - largest);
-            work.max[vector] = largest;
-            work.sum[vector] = work.sum[vector].mul_add(old, split_sum[vector] * new);
-            let (old, new) = (S::splat(old), S::splat(new));
-            for d in (0..stride).step_by(LANES) {
-                let joined = work.joined[vector].as_mut_ptr().add(d);
-                let part = S::mul(S::load(work.split[vector].as_ptr().add(d)), new);
-                S::store(joined, S::fma(S::load(joined), old, part));
+                join::<S, Q>(work, vector, max, sum, split, stride);
             }
         }
+    }
+    if matches!(tile.task, Task::Split { .. }) {
+        return;
     }
     for vector in 0..Q {
         let sum = work.sum[vector];
         for d in 0..tile.head_dim {
             *tile.outputs[vector].add(d) = work.joined[vector][d] / sum;
         }
+    }
+}
+
+/// Add one split of one vector to what is joined so far.
+#[inline(always)]
+unsafe fn join<S: Simd, const Q: usize>(
+    work: &mut Work<Q>,
+    vector: usize,
+    max: f32,
+    sum: f32,
+    split: *const f32,
+    stride: usize,
+) {
+    let largest = if max > work.max[vector] {
+        max
+    } else {
+        work.max[vector]
+    };
+    let old = exp_of::<S>(work.max[vector] - largest);
+    let new = exp_of::<S>(max - largest);
+    work.max[vector] = largest;
+    work.sum[vector] = work.sum[vector].mul_add(old, sum * new);
+    let (old, new) = (S::splat(old), S::splat(new));
+    for d in (0..stride).step_by(LANES) {
+        let joined = work.joined[vector].as_mut_ptr().add(d);
+        let part = S::mul(S::load(split.add(d)), new);
+        S::store(joined, S::fma(S::load(joined), old, part));
     }
 }
 

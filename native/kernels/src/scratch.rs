@@ -1,5 +1,6 @@
 //! Working memory of one model, reused by every call: it grows to the largest step seen and then stays.
 
+use crate::attention::Piece;
 use crate::quantize::QuantisedRow;
 
 #[derive(Default)]
@@ -10,8 +11,10 @@ pub struct Scratch {
     pub(crate) panels: Vec<f32>,
     /// Rotated queries `[T, numHeads · headDim]`.
     pub(crate) queries: Vec<f32>,
-    /// The sequence of each row, `[T]`.
-    pub(crate) row_sequences: Vec<u32>,
+    /// How one attention call is cut.
+    pub(crate) pieces: Vec<Piece>,
+    /// Results of splits that wait to be joined.
+    pub(crate) parts: Vec<f32>,
 }
 
 /// Make `buffer` at least `len` long without shrinking it.
