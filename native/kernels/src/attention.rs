@@ -53,6 +53,9 @@ pub fn paged_attention(
 ) -> Result<(), KernelError> {
     check(&args, out)?;
     let tokens = args.num_tokens;
+    args.kv
+        .claim_slots(&args.slot_mapping[..tokens])
+        .map_err(|slot| KernelError::new(format!("two rows of one call store to slot {slot}")))?;
     if tokens == 0 {
         return Ok(());
     }
@@ -62,7 +65,7 @@ pub fn paged_attention(
     let chunks = tokens.div_ceil(8).min(pool.threads() * 2);
     pool.run(chunks, &|chunk| {
         for row in tokens * chunk / chunks..tokens * (chunk + 1) / chunks {
-            // SAFETY: rows have queries and, by the scheduler's word, slots of their own; indices were checked.
+            // SAFETY: rows have queries and slots of their own; indices were checked.
             unsafe {
                 let to = std::slice::from_raw_parts_mut(
                     queries.get().add(row * query_width),

@@ -52,6 +52,9 @@ pub struct KvPool {
     pub(crate) block_size: usize,
     pub(crate) num_blocks: usize,
     pub(crate) layers: Vec<KvLayer>,
+    /// For each slot the last call that stored to it, see `claim_slots`.
+    last_calls: Vec<u32>,
+    calls: u32,
 }
 
 // SAFETY: the pool is plain memory; who writes what is the kernels' business, through `&mut`.
@@ -123,12 +126,33 @@ impl KvPool {
             block_size,
             num_blocks,
             layers: planned,
+            last_calls: vec![0; num_blocks * block_size],
+            calls: 0,
         })
     }
 
     /// Bytes reserved; what is resident is what has been written.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The first slot that is named twice, if any. Two rows that store to one slot would race on two threads.
+    /// Negative entries store nothing; the others are below the number of slots. O(slots named).
+    pub(crate) fn claim_slots(&mut self, slots: &[i32]) -> Result<(), i32> {
+        self.calls = self.calls.wrapping_add(1);
+        if self.calls == 0 {
+            self.last_calls.fill(0);
+            self.calls = 1;
+        }
+        for &slot in slots {
+            let Ok(index) = usize::try_from(slot) else {
+                continue;
+            };
+            if std::mem::replace(&mut self.last_calls[index], self.calls) == self.calls {
+                return Err(slot);
+            }
+        }
+        Ok(())
     }
 
     /// Start of K of one head of one block. `block` < num_blocks, `head` < num_kv_heads.

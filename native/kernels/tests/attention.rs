@@ -299,6 +299,9 @@ fn indices_outside_the_pool_are_refused() {
             paged_attention(args, &mut [0.0; 64], &mut Scratch::default(), &pool)
         };
     assert!(attempt([0, 1], [0, 1], [0, 2], 2, [0, -1]).is_ok());
+    assert!(attempt([0, 1], [-1, -1], [0, 2], 2, [0, -1]).is_ok());
+    assert!(attempt([0, 1], [5, 5], [0, 2], 2, [0, -1]).is_err());
+    assert!(attempt([0, 1], [5, -1], [0, 2], 2, [0, -1]).is_ok());
     assert!(attempt([0, 1], [0, 64], [0, 2], 2, [0, -1]).is_err());
     assert!(attempt([0, 1], [-2, 1], [0, 2], 2, [0, -1]).is_err());
     assert!(attempt([1, 1], [0, 1], [0, 2], 2, [0, -1]).is_err());
@@ -307,4 +310,27 @@ fn indices_outside_the_pool_are_refused() {
     assert!(attempt([0, 32], [0, 16], [0, 2], 33, [0, 1]).is_err());
     assert!(attempt([0, 1], [0, 1], [0, 3], 2, [0, 1]).is_err());
     assert!(attempt([0, 1], [0, 1], [0, 2], 1, [0, 1]).is_err());
+}
+
+#[test]
+fn a_key_that_is_not_a_number_spoils_the_rows_that_see_it_and_no_other() {
+    let shape = SHAPES[0];
+    let pool = Pool::new(2);
+    let mut random = Random(13);
+    for dtype in [KvDtype::F32, KvDtype::Bf16] {
+        let mut world = World::new(shape, dtype, RopeStyle::Half);
+        let len = 40;
+        let mut spoilt = sequence(len, world.width(), 0.., &mut random);
+        let clean = world.step(&[(&spoilt, 0, len)], &pool).remove(0);
+        let key = 21 * world.width() + shape.heads * shape.dim + 3;
+        spoilt.qkv[key] = f32::NAN;
+        let out = world.step(&[(&spoilt, 0, len)], &pool).remove(0);
+        let width = shape.heads * shape.dim;
+        assert_eq!(bits(&out[..21 * width]), bits(&clean[..21 * width]));
+        let group = shape.heads / shape.kv_heads * shape.dim;
+        for row in out[21 * width..].chunks_exact(width) {
+            assert!(row[..group].iter().all(|x| x.is_nan()), "{dtype:?}");
+            assert!(row[group..].iter().all(|x| x.is_finite()), "{dtype:?}");
+        }
+    }
 }
