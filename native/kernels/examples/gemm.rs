@@ -1,7 +1,8 @@
 //! GMAC/s of `linear` on the shapes of SmolLM2-135M: best of many runs, by rows, threads, format and cache state.
 //!
 //! warm: one weight, again and again. cold: as many copies in rotation as fill 160 MB, so weights come from memory.
-//! `cargo run --release --example gemm [-- FORMAT…]`; formats default to Q4_1, Q4_0 and Q8_0. `--f32` takes f32 activations.
+//! `cargo run --release --example gemm [-- FORMAT…]`; formats default to Q4_1, Q4_0 and Q8_0. `--f32` takes f32 activations; `avx2` or
+//! `scalar` takes those kernels.
 
 use std::time::Instant;
 
@@ -13,6 +14,10 @@ const COLD_BYTES: usize = 160 << 20;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    for name in &arguments {
+        // A kernel family's name selects it, where the CPU has it.
+        ingot_kernels::use_kernels(name);
+    }
     let activations = if arguments.iter().any(|argument| argument == "--f32") {
         Activations::F32
     } else {

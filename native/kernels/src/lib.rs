@@ -20,6 +20,7 @@ mod error;
 mod format;
 mod kv_pool;
 mod linear;
+mod linear_avx2;
 mod linear_f32;
 mod linear_int8;
 mod norm;

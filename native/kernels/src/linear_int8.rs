@@ -11,6 +11,8 @@ use half::f16;
 
 use crate::cpu::{Family, family};
 use crate::linear::{TILE_ROWS, Target, row_tiles};
+#[cfg(target_arch = "x86_64")]
+use crate::linear_avx2;
 use crate::packed_linear::Kind;
 use crate::quantize::QuantisedRow;
 use crate::simd_portable::Portable;
@@ -29,14 +31,14 @@ pub(crate) unsafe fn int8_rows(
     target: &Target,
 ) {
     let blocks = k / 32;
-    let is_vnni = family() == Family::Avx512Vnni;
+    let family = family();
     let num_row_tiles = range.len().div_ceil(TILE_ROWS);
     let block_lines = kind.tile_bytes(32) / 64;
     for (at, rows) in row_tiles(range.clone()).enumerate() {
         let acts = quantised.add(rows.start * blocks);
         let ahead = Ahead::new(tile, range.len(), block_lines, at, num_row_tiles);
-        if is_vnni {
-            #[cfg(target_arch = "x86_64")]
+        #[cfg(target_arch = "x86_64")]
+        if family == Family::Avx512Vnni {
             vnni::tile(
                 kind,
                 tile.as_ptr(),
@@ -47,17 +49,16 @@ pub(crate) unsafe fn int8_rows(
                 target,
                 &ahead,
             );
-        } else {
-            for row in 0..rows.len() {
-                portable_row(
-                    kind,
-                    tile,
-                    blocks,
-                    acts.add(row),
-                    rows.len(),
-                    rows.start + row,
-                    target,
-                );
+            continue;
+        }
+        for row in 0..rows.len() {
+            let (acts, stride, to) = (acts.add(row), rows.len(), rows.start + row);
+            match family {
+                #[cfg(target_arch = "x86_64")]
+                Family::Avx2 => {
+                    linear_avx2::row(kind, tile.as_ptr(), blocks, acts, stride, to, target);
+                }
+                _ => portable_row(kind, tile, blocks, acts, stride, to, target),
             }
         }
     }

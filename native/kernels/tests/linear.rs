@@ -279,3 +279,54 @@ fn what_is_not_a_number_stays_so_in_its_own_row_only() {
         }
     }
 }
+
+#[test]
+fn the_largest_weights_and_activations_saturate_nothing() {
+    let pool = Pool::new(1);
+    let (n, k) = (33, 64);
+    for format in [Format::Q4_0, Format::Q4_1, Format::Q5_0, Format::Q8_0] {
+        for byte in [0x00, 0xff, 0x80, 0x7f, 0x81, 0xf0, 0x0f] {
+            let mut bytes = vec![byte; n * k / 32 * format.block_bytes()];
+            for block in bytes.chunks_exact_mut(format.block_bytes()) {
+                block[..2].copy_from_slice(&0x2400_u16.to_le_bytes());
+                if format == Format::Q4_1 {
+                    block[2..4].copy_from_slice(&0x3400_u16.to_le_bytes());
+                }
+            }
+            let part = Part {
+                format,
+                rows: n,
+                bytes: &bytes,
+            };
+            let weight = PackedLinear::pack(&[part], k, &pool).unwrap();
+            let mut x = vec![3.0; k];
+            x.extend(vec![-3.0; k]);
+            x.extend((0..k).map(|i| if i % 2 == 0 { 3.0 } else { -3.0 }));
+            let mut values = vec![0.0; k];
+            weight.row_into(0, &mut values);
+            for kernels in ["scalar", "avx2", "avx512-vnni"] {
+                if !use_kernels(kernels) {
+                    continue;
+                }
+                let out = run(&weight, &x, 3, Activations::Int8, &pool);
+                for (row, x) in x.chunks_exact(k).enumerate() {
+                    // Every activation is ±127 times one scale, so nothing is lost by rounding it.
+                    let terms = x
+                        .iter()
+                        .zip(&values)
+                        .map(|(x, w)| f64::from(*x) * f64::from(*w));
+                    let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), term| {
+                        (sum + term, size + term.abs())
+                    });
+                    for y in &out[row * n..(row + 1) * n] {
+                        let error = (f64::from(*y) - exact).abs();
+                        assert!(
+                            error <= 1e-6 * size,
+                            "{format:?} {byte:x} {kernels}: {y} {exact}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
