@@ -184,6 +184,7 @@ impl Piece {
         let count = ((self.rows.1 - self.rows.0) * group - first).min(MAX_VECTORS);
         let mut tile = Tile::new(count, args.head_dim, args.scale);
         tile.task = task;
+        tile.fetches = self.rows.1 - self.rows.0 == 1;
         for vector in 0..count {
             let row = self.rows.0 + (first + vector) / group;
             let head = self.kv_head * group + (first + vector) % group;

@@ -26,6 +26,10 @@ pub(crate) struct Tile {
     pub count: usize,
     pub head_dim: usize,
     pub scale: f32,
+    /// Ask ahead for the next K and the own V: pays where KV comes from memory and little is computed with it, as when
+    /// one row decodes. One thread, 8 sequences at context 4096 (Zen 5, 2026-11-23): bf16 2,094 -> 839 µs, f32
+    /// 2,502 -> 2,093; a prefill from cache would lose 6 %.
+    pub fetches: bool,
     pub task: Task,
 }
 
@@ -58,6 +62,7 @@ impl Tile {
             count,
             head_dim,
             scale,
+            fetches: false,
             task: Task::Whole,
         }
     }
@@ -250,11 +255,35 @@ unsafe fn scores<S: Simd, E: Element, const Q: usize>(
         );
         kv.k(layer, block, head).cast::<E>().add(offset * dim)
     };
+    let value_at = |position: usize| {
+        let (block, offset) = (
+            blocks[position / kv.block_size] as usize,
+            position % kv.block_size,
+        );
+        let values = kv.v(layer, block, head).cast::<E>();
+        values.add(offset * layer.v_stride)
+    };
     let mut position = start;
     while position + LANES < end {
         let (first, second) = (group_at(position), group_at(position + LANES));
         let mut sums = [[S::splat(0.0); 2]; Q];
+        let fetches = tile.fetches;
+        let next = if fetches && position + 3 * LANES < end {
+            [
+                group_at(position + 2 * LANES),
+                group_at(position + 3 * LANES),
+            ]
+        } else {
+            [first, second]
+        };
+        let values = [value_at(position), value_at(position + LANES)];
         for d in 0..dim {
+            if fetches {
+                S::fetch(next[0].add(d * LANES).cast());
+                S::fetch(next[1].add(d * LANES).cast());
+                S::fetch(values[0].add(d * LANES).cast());
+                S::fetch(values[1].add(d * LANES).cast());
+            }
             let (a, b) = (
                 E::load::<S>(first.add(d * LANES)),
                 E::load::<S>(second.add(d * LANES)),

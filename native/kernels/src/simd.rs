@@ -13,6 +13,8 @@ pub unsafe trait Simd: Copy {
     type F: Copy;
     unsafe fn splat(value: f32) -> Self::F;
     unsafe fn load(from: *const f32) -> Self::F;
+    /// Ask for a cache line ahead of its use; any address is allowed.
+    unsafe fn fetch(at: *const u8);
     unsafe fn load_bf16(from: *const u16) -> Self::F;
     unsafe fn load_f16(from: *const u16) -> Self::F;
     /// Each of 16 little-endian u32 lanes shifted right by `shift` and masked, as a number.

@@ -23,6 +23,10 @@ unsafe impl Simd for Avx512 {
         _mm512_loadu_ps(from)
     }
     #[inline(always)]
+    unsafe fn fetch(at: *const u8) {
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> __m512 {
         let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
         _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))

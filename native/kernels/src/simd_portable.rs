@@ -52,6 +52,16 @@ unsafe impl Simd for Portable {
         fill(|lane| unsafe { from.add(lane).read_unaligned() })
     }
     #[inline(always)]
+    unsafe fn fetch(at: *const u8) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: SSE is part of x86-64, and a prefetch never faults.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = at;
+    }
+    #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> Lanes {
         fill(|lane| f32::from_bits(u32::from(unsafe { from.add(lane).read_unaligned() }) << 16))
     }
