@@ -122,7 +122,14 @@ impl Target {
     #[inline(always)]
     pub unsafe fn store<S: Simd>(&self, row: usize, low: S::F, high: S::F) {
         let to = self.out.add(row * self.stride);
-        if self.width == TILE_COLUMNS && self.bias.is_none() {
+        if self.width == TILE_COLUMNS {
+            let (low, high) = match self.bias {
+                Some(bias) => (
+                    S::add(low, S::load(bias)),
+                    S::add(high, S::load(bias.add(16))),
+                ),
+                None => (low, high),
+            };
             S::store(to, low);
             S::store(to.add(16), high);
             return;

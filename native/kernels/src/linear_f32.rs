@@ -37,6 +37,17 @@ unsafe fn panel_body<S: Simd>(
     panel: *mut f32,
     target: &Target,
 ) {
+    // One tile of rows reads each weight once, so dense weights go from their own width straight into registers.
+    let is_single = range.len() <= TILE_ROWS;
+    match kind {
+        Kind::Dense(Format::F16) if is_single => {
+            return row_tile::<S, HalfWeight>(tile.cast(), k, x, range, target);
+        }
+        Kind::Dense(Format::BF16) if is_single => {
+            return row_tile::<S, BrainWeight>(tile.cast(), k, x, range, target);
+        }
+        _ => {}
+    }
     let panel = match kind {
         Kind::Dense(Format::F32) => tile.cast::<f32>(),
         _ => {
@@ -45,21 +56,69 @@ unsafe fn panel_body<S: Simd>(
         }
     };
     for rows in row_tiles(range) {
-        let from = x.add(rows.start * k);
-        match rows.len() {
-            1 => multiply::<S, 1>(panel, k, from, rows.start, target),
-            2 => multiply::<S, 2>(panel, k, from, rows.start, target),
-            3 => multiply::<S, 3>(panel, k, from, rows.start, target),
-            4 => multiply::<S, 4>(panel, k, from, rows.start, target),
-            5 => multiply::<S, 5>(panel, k, from, rows.start, target),
-            _ => multiply::<S, TILE_ROWS>(panel, k, from, rows.start, target),
-        }
+        row_tile::<S, f32>(panel, k, x, rows, target);
+    }
+}
+
+/// How sixteen weights become f32.
+trait Weight: Copy {
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F;
+}
+
+impl Weight for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const f32) -> S::F {
+        S::load(from)
+    }
+}
+
+/// f16 bits.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct HalfWeight(u16);
+
+impl Weight for HalfWeight {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F {
+        S::load_f16(from.cast())
+    }
+}
+
+/// bf16 bits.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct BrainWeight(u16);
+
+impl Weight for BrainWeight {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F {
+        S::load_bf16(from.cast())
+    }
+}
+
+/// Multiply up to six rows with weights `[k][32]`.
+#[inline(always)]
+unsafe fn row_tile<S: Simd, W: Weight>(
+    weights: *const W,
+    k: usize,
+    x: *const f32,
+    rows: Range<usize>,
+    target: &Target,
+) {
+    let from = x.add(rows.start * k);
+    match rows.len() {
+        1 => multiply::<S, W, 1>(weights, k, from, rows.start, target),
+        2 => multiply::<S, W, 2>(weights, k, from, rows.start, target),
+        3 => multiply::<S, W, 3>(weights, k, from, rows.start, target),
+        4 => multiply::<S, W, 4>(weights, k, from, rows.start, target),
+        5 => multiply::<S, W, 5>(weights, k, from, rows.start, target),
+        _ => multiply::<S, W, TILE_ROWS>(weights, k, from, rows.start, target),
     }
 }
 
 #[inline(always)]
-unsafe fn multiply<S: Simd, const ROWS: usize>(
-    panel: *const f32,
+unsafe fn multiply<S: Simd, W: Weight, const ROWS: usize>(
+    weights: *const W,
     k: usize,
     x: *const f32,
     first_row: usize,
@@ -67,8 +126,8 @@ unsafe fn multiply<S: Simd, const ROWS: usize>(
 ) {
     let mut sums = [[S::splat(0.0); 2]; ROWS];
     for at in 0..k {
-        let weights = panel.add(at * TILE_COLUMNS);
-        let (low, high) = (S::load(weights), S::load(weights.add(LANES)));
+        let weights = weights.add(at * TILE_COLUMNS);
+        let (low, high) = (W::load::<S>(weights), W::load::<S>(weights.add(LANES)));
         for row in 0..ROWS {
             let value = S::splat(*x.add(row * k + at));
             sums[row][0] = S::fma(value, low, sums[row][0]);
