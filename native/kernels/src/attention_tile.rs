@@ -9,14 +9,13 @@
 //! ```
 //! Nothing here depends on which vectors share the tile, so a row has the same bits in prefill and in decode.
 
+use crate::attention_values::weigh;
 use crate::kv_pool::{KvDtype, KvLayer, KvPool, MAX_HEAD_DIM};
 use crate::simd::{LANES, Simd};
 
 /// Query vectors a tile holds: 6 × 2 score accumulators, or 6 × 4 of V, fill 24 of 32 registers.
 pub(crate) const MAX_VECTORS: usize = 6;
 pub(crate) const SPLIT: usize = 256;
-/// V columns worked at once, in vectors.
-const COLUMNS: usize = 4;
 
 pub(crate) struct Tile {
     pub queries: [*const f32; MAX_VECTORS], // each [head_dim]
@@ -69,7 +68,7 @@ impl Tile {
 }
 
 /// An element type of the pool.
-trait Element: Copy {
+pub(crate) trait Element: Copy {
     unsafe fn load<S: Simd>(from: *const Self) -> S::F;
 }
 
@@ -127,10 +126,10 @@ pub(crate) unsafe fn attend_tile(
 
 /// Working memory of one tile, on the stack.
 #[repr(align(64))]
-struct Work<const Q: usize> {
-    scores: [[f32; SPLIT]; Q],
+pub(crate) struct Work<const Q: usize> {
+    pub scores: [[f32; SPLIT]; Q],
     joined: [[f32; MAX_HEAD_DIM]; Q],
-    split: [[f32; MAX_HEAD_DIM]; Q],
+    pub split: [[f32; MAX_HEAD_DIM]; Q],
     max: [f32; Q],
     sum: [f32; Q],
 }
@@ -344,90 +343,6 @@ unsafe fn softmax<S: Simd>(scores: &mut [f32; SPLIT], visible: usize, scale: f32
         sums = S::add(sums, weight);
     }
     (largest, S::sum(sums))
-}
-
-/// work.split[vector] = Σ_t p[t] · v[t], over each vector's own visible positions of this split.
-#[inline(always)]
-unsafe fn weigh<S: Simd, E: Element, const Q: usize>(
-    kv: &KvPool,
-    layer: &KvLayer,
-    blocks: &[i32],
-    head: usize,
-    start: usize,
-    visible: &[usize; Q],
-    work: &mut Work<Q>,
-) {
-    let (stride, block_size) = (layer.v_stride, kv.block_size);
-    let shared = visible.iter().copied().min().unwrap_or(0);
-    let longest = visible.iter().copied().max().unwrap_or(0);
-    let value_at = |offset: usize| {
-        let position = start + offset;
-        let block = blocks[position / block_size] as usize;
-        kv.v(layer, block, head)
-            .cast::<E>()
-            .add(position % block_size * stride)
-    };
-    let mut first = 0;
-    while first < stride {
-        let columns = ((stride - first) / LANES).min(COLUMNS);
-        let mut sums = [[S::splat(0.0); COLUMNS]; Q];
-        if columns == COLUMNS {
-            let mut t = 0;
-            while t < shared {
-                // Sixteen positions at most between two looks into the block table.
-                let values = value_at(t).add(first);
-                let run = (LANES - (start + t) % LANES).min(shared - t);
-                for step in 0..run {
-                    let value = values.add(step * stride);
-                    let mut loaded = [S::splat(0.0); COLUMNS];
-                    for (column, loaded) in loaded.iter_mut().enumerate() {
-                        *loaded = E::load::<S>(value.add(column * LANES));
-                    }
-                    for vector in 0..Q {
-                        let weight = S::splat(*work.scores[vector].as_ptr().add(t + step));
-                        for column in 0..COLUMNS {
-                            sums[vector][column] =
-                                S::fma(weight, loaded[column], sums[vector][column]);
-                        }
-                    }
-                }
-                t += run;
-            }
-        } else {
-            for t in 0..shared {
-                let value = value_at(t).add(first);
-                for column in 0..columns {
-                    let loaded = E::load::<S>(value.add(column * LANES));
-                    for vector in 0..Q {
-                        let weight = S::splat(work.scores[vector][t]);
-                        sums[vector][column] = S::fma(weight, loaded, sums[vector][column]);
-                    }
-                }
-            }
-        }
-        // Positions that only some vectors see: a hidden value is not even multiplied by 0, it might not be a number.
-        for t in shared..longest {
-            let value = value_at(t).add(first);
-            for column in 0..columns {
-                let loaded = E::load::<S>(value.add(column * LANES));
-                for vector in 0..Q {
-                    if t < visible[vector] {
-                        let weight = S::splat(work.scores[vector][t]);
-                        sums[vector][column] = S::fma(weight, loaded, sums[vector][column]);
-                    }
-                }
-            }
-        }
-        for vector in 0..Q {
-            for column in 0..columns {
-                S::store(
-                    work.split[vector].as_mut_ptr().add(first + column * LANES),
-                    sums[vector][column],
-                );
-            }
-        }
-        first += columns * LANES;
-    }
 }
 
 #[inline(always)]

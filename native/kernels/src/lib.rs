@@ -14,6 +14,7 @@
 
 mod attention;
 mod attention_tile;
+mod attention_values;
 mod cpu;
 mod elementwise;
 mod error;

@@ -1,0 +1,95 @@
+//! The second half of attention over one split: weights times V, for all vectors of a tile at once.
+//!
+//! Each output is summed over positions ascending, by one fused operation a position; a vector's hidden positions take no
+//! part. Knows nothing of scores or of how splits are joined (`attention_tile`).
+
+use crate::attention_tile::{Element, Work};
+use crate::kv_pool::{KvLayer, KvPool};
+use crate::simd::{LANES, Simd};
+
+/// V columns worked at once, in vectors.
+const COLUMNS: usize = 4;
+
+/// work.split[vector] = Σ_t p[t] · v[t], over each vector's own visible positions of this split.
+#[inline(always)]
+pub(crate) unsafe fn weigh<S: Simd, E: Element, const Q: usize>(
+    kv: &KvPool,
+    layer: &KvLayer,
+    blocks: &[i32],
+    head: usize,
+    start: usize,
+    visible: &[usize; Q],
+    work: &mut Work<Q>,
+) {
+    let (stride, block_size) = (layer.v_stride, kv.block_size);
+    let shared = visible.iter().copied().min().unwrap_or(0);
+    let longest = visible.iter().copied().max().unwrap_or(0);
+    let value_at = |offset: usize| {
+        let position = start + offset;
+        let block = blocks[position / block_size] as usize;
+        kv.v(layer, block, head)
+            .cast::<E>()
+            .add(position % block_size * stride)
+    };
+    let mut first = 0;
+    while first < stride {
+        let columns = ((stride - first) / LANES).min(COLUMNS);
+        let mut sums = [[S::splat(0.0); COLUMNS]; Q];
+        if columns == COLUMNS {
+            let mut t = 0;
+            while t < shared {
+                // Sixteen positions at most between two looks into the block table.
+                let values = value_at(t).add(first);
+                let run = (LANES - (start + t) % LANES).min(shared - t);
+                for step in 0..run {
+                    let value = values.add(step * stride);
+                    let mut loaded = [S::splat(0.0); COLUMNS];
+                    for (column, loaded) in loaded.iter_mut().enumerate() {
+                        *loaded = E::load::<S>(value.add(column * LANES));
+                    }
+                    for vector in 0..Q {
+                        let weight = S::splat(*work.scores[vector].as_ptr().add(t + step));
+                        for column in 0..COLUMNS {
+                            sums[vector][column] =
+                                S::fma(weight, loaded[column], sums[vector][column]);
+                        }
+                    }
+                }
+                t += run;
+            }
+        } else {
+            for t in 0..shared {
+                let value = value_at(t).add(first);
+                for column in 0..columns {
+                    let loaded = E::load::<S>(value.add(column * LANES));
+                    for vector in 0..Q {
+                        let weight = S::splat(work.scores[vector][t]);
+                        sums[vector][column] = S::fma(weight, loaded, sums[vector][column]);
+                    }
+                }
+            }
+        }
+        // Positions that only some vectors see: a hidden value is not even multiplied by 0, it might not be a number.
+        for t in shared..longest {
+            let value = value_at(t).add(first);
+            for column in 0..columns {
+                let loaded = E::load::<S>(value.add(column * LANES));
+                for vector in 0..Q {
+                    if t < visible[vector] {
+                        let weight = S::splat(work.scores[vector][t]);
+                        sums[vector][column] = S::fma(weight, loaded, sums[vector][column]);
+                    }
+                }
+            }
+        }
+        for vector in 0..Q {
+            for column in 0..columns {
+                S::store(
+                    work.split[vector].as_mut_ptr().add(first + column * LANES),
+                    sums[vector][column],
+                );
+            }
+        }
+        first += columns * LANES;
+    }
+}
