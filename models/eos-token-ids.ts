@@ -1,8 +1,8 @@
-/** Which tokens end an answer, from a GGUF file's tokenizer keys. Knows no architecture. */
+/** Which tokens end an answer, as a GGUF file's tokenizer keys or a folder's configurations say. Knows no architecture. */
 
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
+import { type ConfigKeys, shown } from './config-keys.ts'
 import { modelError } from './errors.ts'
-import { shown } from './gguf-keys.ts'
 
 /** End of text, of turn, of message: whichever the model emits, its answer is over. */
 const KEYS = ['eos_token_id', 'eot_token_id', 'eom_token_id']
@@ -24,4 +24,16 @@ export function ggufEosTokenIds(checkpoint: Checkpoint, vocabSize: number): read
     ids.add(value)
   }
   return [...ids].sort((a, b) => a - b)
+}
+
+/**
+ * Ascending, each once. What `generation_config.json` says goes before `config.json`, as in transformers.
+ *
+ * @throws ServingError MODEL_BAD_METADATA for an id outside of the vocabulary
+ */
+export function jsonEosTokenIds(keys: ConfigKeys, vocabSize: number): readonly number[] {
+  const range = { least: 0, most: vocabSize - 1 }
+  const own = keys.integers('eos_token_id', range)
+  const generation = keys.child('generation_config')?.integers('eos_token_id', range)
+  return [...new Set(generation ?? own ?? [])].sort((a, b) => a - b)
 }

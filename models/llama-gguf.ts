@@ -6,13 +6,13 @@
  */
 
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
+import { ConfigKeys } from './config-keys.ts'
 import { ggufEosTokenIds } from './eos-token-ids.ts'
 import { modelError } from './errors.ts'
-import { GgufKeys } from './gguf-keys.ts'
+import { LLAMA_NAMES, ROPE_FACTORS_TENSOR } from './llama-tensors.ts'
 import type { ModelConfig, RopeScaling } from './model-config.ts'
 import { tensorOf } from './tensor-check.ts'
 
-const ROPE_FACTORS = 'rope_freqs.weight'
 /** Bounds that keep products of sizes within 2^53; far above any published model. */
 const SIZE = { least: 1, most: 1 << 20 }
 const COUNT = { least: 1, most: 4096 }
@@ -21,7 +21,7 @@ const CONTEXT = { least: 2, most: 1 << 27 }
 const ALLOWED = ['rope.scaling.original_context_length', 'rope.scaling.finetuned']
 
 export function readLlamaGguf(checkpoint: Checkpoint): ModelConfig {
-  const keys = new GgufKeys(checkpoint, 'llama')
+  const keys = ConfigKeys.ofGguf(checkpoint, 'llama')
   const hiddenSize = keys.integer('embedding_length', SIZE)
   const numHeads = keys.integer('attention.head_count', COUNT)
   const numKvHeads = keys.integer('attention.head_count_kv', COUNT, numHeads)
@@ -50,7 +50,7 @@ export function readLlamaGguf(checkpoint: Checkpoint): ModelConfig {
     rotaryDim,
     // Converters permute q and k so that pairs lie side by side.
     ropeStyle: 'interleaved',
-    tieWordEmbeddings: !checkpoint.tensors.has('output.weight'),
+    tieWordEmbeddings: !checkpoint.tensors.has(LLAMA_NAMES.gguf.head),
     vocabSize,
     maxContextTokens: keys.integer('context_length', CONTEXT),
     eosTokenIds: ggufEosTokenIds(checkpoint, vocabSize),
@@ -59,8 +59,8 @@ export function readLlamaGguf(checkpoint: Checkpoint): ModelConfig {
   return config
 }
 
-function readVocabSize(checkpoint: Checkpoint, keys: GgufKeys): number {
-  const [rows = 0] = tensorOf(checkpoint, 'token_embd.weight').shape
+function readVocabSize(checkpoint: Checkpoint, keys: ConfigKeys): number {
+  const [rows = 0] = tensorOf(checkpoint, LLAMA_NAMES.gguf.embedding).shape
   const stated = keys.integer('vocab_size', { least: 1, most: 1 << 24 }, rows)
   if (stated === rows) return rows
   throw modelError('MODEL_BAD_METADATA', {
@@ -74,7 +74,7 @@ function readVocabSize(checkpoint: Checkpoint, keys: GgufKeys): number {
 }
 
 /** Without a type, a factor means linear scaling; with type `none`, a factor means nothing. */
-function readRopeScaling(checkpoint: Checkpoint, keys: GgufKeys): RopeScaling {
+function readRopeScaling(checkpoint: Checkpoint, keys: ConfigKeys): RopeScaling {
   const type = keys.text('rope.scaling.type', 'linear')
   if (type !== 'linear' && type !== 'none') {
     throw keys.unsupported('rope.scaling.type', type, 'linear or none')
@@ -84,12 +84,12 @@ function readRopeScaling(checkpoint: Checkpoint, keys: GgufKeys): RopeScaling {
   const factor = keys.number('rope.scaling.factor', range, 0) || legacyFactor
   return {
     linearFactor: type === 'none' || factor === 0 ? 1 : factor,
-    factorsTensor: checkpoint.tensors.has(ROPE_FACTORS) ? ROPE_FACTORS : null,
+    factorsTensor: checkpoint.tensors.has(ROPE_FACTORS_TENSOR) ? ROPE_FACTORS_TENSOR : null,
   }
 }
 
 /** Keys of related architectures that some converters write with the value that changes nothing. */
-function refuseOthers(keys: GgufKeys, config: ModelConfig): void {
+function refuseOthers(keys: ConfigKeys, config: ModelConfig): void {
   keys.neutral('expert_count', [0])
   keys.neutral('expert_used_count', [0])
   keys.neutral('attention.causal', [true])

@@ -10,6 +10,10 @@ export interface RopeScaling {
   readonly linearFactor: number
   /** Tensor that divides each inverse frequency (Llama 3), [rotaryDim / 2]; `null` = none. */
   readonly factorsTensor: string | null
+  /** Divides each inverse frequency (Llama 3 and YaRN, from their parameters), [rotaryDim / 2]; absent = none. */
+  readonly factors?: readonly number[]
+  /** Multiplies cosine and sine (YaRN); absent = 1. */
+  readonly magnitude?: number
 }
 
 export interface ModelConfig {
@@ -22,6 +26,10 @@ export interface ModelConfig {
   readonly numKvHeads: number
   readonly headDim: number
   readonly intermediateSize: number
+  /** Whether q, k, v and the output projection have biases; absent = as the checkpoint's tensors say. */
+  readonly hasAttentionBias?: boolean
+  /** Whether gate, up and down have biases; absent = as the checkpoint's tensors say. */
+  readonly hasMlpBias?: boolean
   readonly rmsNormEpsilon: number
   readonly ropeTheta: number
   readonly ropeScaling: RopeScaling

@@ -4,8 +4,8 @@
  */
 
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
+import { shown } from './config-keys.ts'
 import { modelError } from './errors.ts'
-import { shown } from './gguf-keys.ts'
 import { llama } from './llama.ts'
 import type { ModelDefinition } from './model-definition.ts'
 

@@ -13,7 +13,7 @@ export interface RopeFrequencyOptions {
   readonly rotaryDim: number
   readonly linearFactor: number
   /** [rotaryDim / 2], or `null`. */
-  readonly factors: Float32Array | null
+  readonly factors: ArrayLike<number> | null
 }
 
 export function ropeFrequencies(options: RopeFrequencyOptions): Float32Array {

@@ -37,13 +37,13 @@ describe('registry', () => {
   })
 
   it('refuses a kind of checkpoint that the architecture has no reader for', () => {
-    const checkpoint: Checkpoint = {
-      ...checkpointOf(),
-      kind: 'safetensors',
-      metadata: new Map([['model_type', 'llama']]),
-    }
-    expect(() => definitionOf(checkpoint).readConfig(checkpoint)).toThrow(
-      refusal('MODEL_UNSUPPORTED_CHECKPOINT_KIND', { got: 'safetensors' }),
+    const checkpoint = checkpointOf()
+    const { readConfig } = definitionOf(checkpoint)
+    expect(() => readConfig({ ...checkpoint, kind: 'onnx' as 'gguf' })).toThrow(
+      refusal('MODEL_UNSUPPORTED_CHECKPOINT_KIND', {
+        got: 'onnx',
+        expected: 'gguf or safetensors',
+      }),
     )
   })
 })
