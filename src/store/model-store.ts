@@ -15,7 +15,7 @@ import { rm } from 'node:fs/promises'
 import type { Clock } from '../base/clock.ts'
 import { storeError } from './errors.ts'
 import { HttpClient, type HttpOptions } from './http/http-client.ts'
-import { digestOfFile, hashLocalFile, knownDigest } from './local-file.ts'
+import { digestOfLocalModel, hashLocalModel, knownLocalModel } from './local-model.ts'
 import type { ModelReference } from './model-reference.ts'
 import type { PipConfig } from './pypi/pip-config.ts'
 import { SingleFlight } from './single-flight.ts'
@@ -30,7 +30,7 @@ import { type StoredRef, StoreFolder } from './store-folder.ts'
 /** Weights on this machine. */
 export interface StoredModel {
   readonly path: string
-  /** sha256 of the file, 64 lower-case hex digits. */
+  /** sha256 of the file, 64 lower-case hex digits; for a folder as `local-folder.ts` says. */
   readonly digest: string
   readonly sizeBytes: number
   /** Canonical text of where it came from. */
@@ -102,7 +102,7 @@ export class ModelStore {
     const { source, sha256 } = reference
     const text = sourceText(source)
     if (source.kind === 'file') {
-      const stored = await knownDigest(this.folder, source.path)
+      const stored = await knownLocalModel(this.folder, source.path)
       return stored !== undefined && (sha256 === null || stored.digest === sha256)
         ? stored
         : undefined
@@ -145,7 +145,7 @@ export class ModelStore {
    */
   async verify(model: StoredModel, options: Omit<FetchOptions, 'refresh'> = {}): Promise<void> {
     const { onProgress = ignoreProgress, signal } = options
-    const got = await digestOfFile(model.path, onProgress, signal)
+    const got = await digestOfLocalModel(model.path, onProgress, signal)
     if (got === model.digest) return
     if (model.path === this.folder.blobPath(model.digest)) {
       await this.folder.removeBlob(model.digest)
@@ -168,7 +168,7 @@ export class ModelStore {
     const { source } = reference
     const text = sourceText(source)
     if (source.kind === 'file') {
-      const model = await hashLocalFile(this.folder, source.path, onProgress, signal)
+      const model = await hashLocalModel(this.folder, source.path, onProgress, signal)
       if (reference.sha256 === null || model.digest === reference.sha256) return model
       throw mismatch(source.path, reference.sha256, model.digest)
     }

@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { appendFile, chmod, mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  chmod,
+  mkdir,
+  readdir,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -209,6 +219,40 @@ describe('a file that stays where it is', () => {
     const readOnly = await makeStore({ root: '/dev/null/ingot' })
     expect((await readOnly.fetch(reference(path))).digest).toBe(digest)
     await readOnly.close()
+  })
+
+  it('may be a folder: one digest over the files that can change an answer', async () => {
+    const path = join(store.root, 'model')
+    await mkdir(join(path, 'original'), { recursive: true })
+    await writeFile(join(path, 'config.json'), '{}')
+    await writeFile(join(path, 'model.safetensors'), bytes)
+    const lines = [
+      `config.json\0${2}\0${sha256(Buffer.from('{}'))}\n`,
+      `model.safetensors\0${bytes.length}\0${sha256(bytes)}\n`,
+    ]
+    expect(await store.find(reference(path))).toBeUndefined()
+    const seen: (number | null)[][] = []
+    const onProgress = (_: string, done: number, total: number | null) => seen.push([done, total])
+    const model = await store.fetch(reference(path), { onProgress })
+    const sizeBytes = bytes.length + 2
+    const expected = { path, sizeBytes, source: `file:${path}`, revision: null }
+    expect(model).toEqual({ ...expected, digest: sha256(Buffer.from(lines.join(''))) })
+    expect(seen.at(-1)).toEqual([sizeBytes, sizeBytes])
+    expect(await store.find(reference(path))).toEqual(model)
+    await store.verify(model)
+
+    await writeFile(join(path, 'README.md'), 'a note')
+    expect((await store.fetch(reference(path))).digest).toBe(model.digest)
+    // A single file of it is served with the configuration beside it, so both count.
+    const file = join(path, 'model.safetensors')
+    expect((await store.fetch(reference(file))).digest).toBe(model.digest)
+    await writeFile(join(path, 'chat_template.jinja'), 'Hello')
+    expect(await store.find(reference(path))).toBeUndefined()
+    expect((await store.fetch(reference(path))).digest).not.toBe(model.digest)
+    expect((await caught(store.verify(model))).code).toBe('STORE_DIGEST_MISMATCH')
+    await rm(file)
+    await symlink('nowhere', file)
+    expect((await caught(store.fetch(reference(path)))).message).toContain('ENOENT')
   })
 
   it('is named when it is absent or no file', async () => {
