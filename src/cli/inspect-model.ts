@@ -112,7 +112,7 @@ export function inspectionText(inspection: Inspection): string {
     [
       'Tensors',
       weights.formats.map(({ format, numTensors, bytes }) =>
-        line(format, formatBytes(bytes), `${numTensors} tensors`),
+        line(format, formatBytes(bytes), numTensors === 1 ? '1 tensor' : `${numTensors} tensors`),
       ),
     ],
     ['Memory', memoryLines(inspection)],

@@ -25,6 +25,7 @@ import type { ModelReference } from '../store/model-reference.ts'
 import type { StoredModel } from '../store/model-store.ts'
 import { createTokenizer } from '../text/tokenizer.ts'
 import type { EngineDescription } from '../worker/messages.ts'
+import type { SupervisorStatus } from '../worker/replica-supervisor.ts'
 import { listen } from './listen.ts'
 import { packageFiles } from './package-files.ts'
 import type { Progress } from './progress.ts'
@@ -131,11 +132,21 @@ function open(
           metrics,
           onProgress: (stage, fraction) => progress.fraction(stage, fraction),
           onLog: (line) => logger.warn({ modelId }, `engine: ${line}`),
-          onStateChange: ({ state, pid, reason }) =>
-            logger.info({ modelId, state, pid, reason }, 'the replica’s state has changed'),
+          onStateChange: (status) => logStateChange(logger, modelId, status),
         }),
     },
   )
+}
+
+/** A start and a stop that were asked for are no news; the terminal says them. */
+function logStateChange(logger: Logger, modelId: string, status: SupervisorStatus): void {
+  const { state, pid, reason, numRestarts } = status
+  const line = { modelId, state, pid, reason, numRestarts }
+  const message = 'the replica’s state has changed'
+  if (state === 'failed') logger.error(line, message)
+  else if (state === 'restarting') logger.warn(line, message)
+  else if (numRestarts > 0) logger.info(line, message)
+  else logger.debug(line, message)
 }
 
 /** Names that nobody chose are a choice of ours, and are said with their reason. */
