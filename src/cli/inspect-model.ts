@@ -13,6 +13,8 @@ import { flagsOf } from './config-flags.ts'
 import { openModelAccess } from './model-access.ts'
 import { abortOnSignal } from './signals.ts'
 
+const ONLY_IDS = 'the folder has no tokenizer.json: token ids only'
+
 export interface Inspection {
   readonly model: StoredModel
   readonly licence: string
@@ -104,9 +106,13 @@ export function inspectionText(inspection: Inspection): string {
       'Tokenizer',
       [
         line('vocabulary', config.vocabSize, 'tokens'),
-        line('pre-tokenizer', tokenizer.preTokenizer),
-        line('end tokens', tokenizer.endTokenIds.join(', ')),
-        line('chat templates', [...tokenizer.chatTemplates.keys()].join(', ') || 'none'),
+        line(
+          'pre-tokenizer',
+          tokenizer?.preTokenizer ?? 'none',
+          tokenizer === null ? ONLY_IDS : '',
+        ),
+        line('end tokens', (tokenizer?.endTokenIds ?? config.eosTokenIds).join(', ')),
+        line('chat templates', [...(tokenizer?.chatTemplates.keys() ?? [])].join(', ') || 'none'),
       ],
     ],
     [
@@ -155,7 +161,7 @@ export function inspectionJson(inspection: Inspection): string {
       kind: checkpoint.kind,
       quantization: facts.quantization,
       architecture: facts.config,
-      tokenizer: {
+      tokenizer: tokenizer && {
         preTokenizer: tokenizer.preTokenizer,
         bosTokenId: tokenizer.bosTokenId,
         eosTokenId: tokenizer.eosTokenId,

@@ -56,6 +56,11 @@ const table = {
     message:
       'expected memory for at least {minTokens} tokens of keys and values ({needed}), got {got} ({reason}); {next}',
   },
+  DEPLOYMENT_BAD_TOKENIZER_FILE: {
+    status: 422,
+    retryable: false,
+    message: '{file}: expected {expected}, got {got}; fetch the file again or correct it',
+  },
   DEPLOYMENT_CONTEXT_TOO_LARGE: {
     status: 500,
     retryable: false,

@@ -15,6 +15,7 @@ import { reviveServingError, type ServingError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
 import type { ChatTemplate } from '../text/chat-template.ts'
+import { refuseStops } from '../text/no-tokenizer.ts'
 import { StopStrings } from '../text/stop-matcher.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { LogprobEntry, SequenceTiming, SequenceUpdate } from '../worker/messages.ts'
@@ -30,7 +31,7 @@ import { tokenLogprob } from './token-logprob.ts'
 export interface RunTools {
   readonly modelId: string
   readonly tokenizer: Tokenizer
-  readonly template: ChatTemplate
+  readonly template: Pick<ChatTemplate, 'render'>
   readonly vocabSize: number
   readonly maxContextTokens: number
   readonly admission: Admission
@@ -112,6 +113,7 @@ export class GenerationRun implements SequenceListener {
     this.#signal.addEventListener('abort', this.#abort, { once: true })
     try {
       this.#tools.assertReady()
+      refuseStops(this.#tools.tokenizer, this.#request.stop)
       const stops = new StopStrings(this.#request.stop)
       const prompt = await makePrompt(this.#request.input, this.#tools)
       if (this.events.isClosed) return

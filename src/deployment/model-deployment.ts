@@ -25,7 +25,7 @@ export interface ModelDeploymentOptions {
   /** Ingot's own version, part of the fingerprint. */
   readonly version: string
   readonly tokenizer: Tokenizer
-  readonly template: ChatTemplate
+  readonly template: Pick<ChatTemplate, 'render'>
   readonly replica: Replica
   /** The replica's first description; every later engine of it is planned the same. */
   readonly ready: Promise<EngineDescription>

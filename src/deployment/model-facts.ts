@@ -14,8 +14,8 @@ import {
   type WeightsEstimate,
 } from '../checkpoint/memory-estimate.ts'
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts'
-import { describeGgufTokenizer } from '../text/gguf-tokenizer.ts'
 import type { TokenizerDescription } from '../text/tokenizer-description.ts'
+import { readTokenizer } from './read-tokenizer.ts'
 
 export interface ModelFacts {
   readonly path: string
@@ -24,7 +24,8 @@ export interface ModelFacts {
   readonly weights: WeightsEstimate
   /** Name of the format that most weight bytes are in, such as `Q4_1`. */
   readonly quantization: string
-  readonly tokenizer: TokenizerDescription
+  /** `null` for a folder that has none: the model takes and gives token ids only. */
+  readonly tokenizer: TokenizerDescription | null
   /** As the file states it; `null` when it says nothing. */
   readonly name: string | null
   readonly licence: string | null
@@ -51,7 +52,7 @@ export async function readModelFacts(path: string): Promise<ModelFacts> {
     config,
     weights,
     quantization: weights.formats[0]?.format ?? 'none',
-    tokenizer: describeGgufTokenizer(checkpoint.metadata),
+    tokenizer: await readTokenizer(checkpoint, config),
     name: text('general.name'),
     licence: text('general.license'),
     author: text('general.author') ?? text('general.organization'),

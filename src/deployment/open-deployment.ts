@@ -9,6 +9,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Hardware } from '../config/hardware.ts'
 import type { AdmissionConfig, EngineConfig, ModelConfig } from '../config/runtime-config.ts'
 import { ChatTemplate } from '../text/chat-template.ts'
+import { NO_TEMPLATE, withoutTokenizer } from '../text/no-tokenizer.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { TokenizerDescription } from '../text/tokenizer-description.ts'
 import type { EngineDescription, EngineOptions } from '../worker/messages.ts'
@@ -21,7 +22,7 @@ import { SequenceIds } from './sequence-ids.ts'
 import { servingConfigDigest } from './serving-config-digest.ts'
 
 export interface DeploymentSource {
-  /** Local file of verified weights. */
+  /** Local file or folder of verified weights. */
   readonly path: string
   /** sha256 of it, hex. */
   readonly digest: string
@@ -68,13 +69,19 @@ export async function openDeployment(
   const plan = planEngine(engine, planFacts(facts, engine), settings.hardware)
   const card = makeCard(source, settings, { facts, plan, tools })
   // A template that cannot be parsed must stop the start before a process is made.
-  const template = new ChatTemplate(facts.tokenizer, { clock: tools.clock })
+  const template =
+    facts.tokenizer === null
+      ? NO_TEMPLATE
+      : new ChatTemplate(facts.tokenizer, { clock: tools.clock })
   const replica = tools.createReplica(engineOptions(source, settings, { facts, plan }), card.id)
   const ready = replica.start()
   // Whoever waits for it hears of a failure; until then it must not count as unheard.
   ready.catch(() => {})
   try {
-    const tokenizer = tools.createTokenizer(facts.tokenizer)
+    const tokenizer =
+      facts.tokenizer === null
+        ? withoutTokenizer(facts.config.eosTokenIds)
+        : tools.createTokenizer(facts.tokenizer)
     const ids = new SequenceIds()
     const deployment = new ModelDeployment({
       card,
@@ -137,7 +144,7 @@ function makeCard(
     }),
     maxContextTokens,
     vocabSize: facts.config.vocabSize,
-    hasChatTemplate: facts.tokenizer.chatTemplates.size > 0,
+    hasChatTemplate: (facts.tokenizer?.chatTemplates.size ?? 0) > 0,
   })
 }
 
@@ -157,6 +164,6 @@ function engineOptions(
     maxNumBatchedTokens,
     maxNumSeqs,
     maxContextTokens: plan.maxContextTokens,
-    eosTokenIds: facts.tokenizer.endTokenIds,
+    eosTokenIds: facts.tokenizer?.endTokenIds ?? facts.config.eosTokenIds,
   }
 }

@@ -20,6 +20,7 @@ type RequestCode =
   | 'TEXT_TOO_LONG'
   | 'TEXT_ENCODE_FAILED'
   | 'TEXT_NO_CHAT_TEMPLATE'
+  | 'TEXT_NO_TOKENIZER'
   | 'TEXT_TEMPLATE_REFUSED'
   | 'TEXT_TEMPLATE_FAILED'
   | 'TEXT_TEMPLATE_TOO_COSTLY'
@@ -72,6 +73,12 @@ const table: Readonly<Record<TextErrorCode, ErrorDefinition>> = {
     retryable: false,
     message:
       'this model has no chat template, so it cannot take messages; use /v1/completions with a prompt',
+  },
+  TEXT_NO_TOKENIZER: {
+    status: 400,
+    retryable: false,
+    message:
+      'this model has no tokenizer, so it takes and gives token ids only; send a prompt of ids to /v1/completions with return_token_ids, without stop strings and echo',
   },
   TEXT_TEMPLATE_REFUSED: {
     status: 400,

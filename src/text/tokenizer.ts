@@ -32,7 +32,7 @@ export interface EncodeOptions {
 }
 
 export interface Tokenizer {
-  /** Highest id + 1. */
+  /** Highest id + 1; 0 for a model that has no tokenizer. */
   readonly vocabSize: number
   readonly bosTokenId: number | null
   readonly eosTokenId: number | null

@@ -18,7 +18,7 @@ export type {
 
 /** Everything that an engine process is told once, at start. All values are decided; nothing in here says auto. */
 export interface EngineOptions {
-  /** Local path of the checkpoint: a GGUF file (a folder, once the formats exist). */
+  /** Local path of the checkpoint: a GGUF file, or a Hugging Face folder. */
   readonly checkpointPath: string
   readonly threads: number
   readonly activations: 'f32' | 'int8'

@@ -5,7 +5,10 @@
 
 import type { RequestId } from '../../src/base/ids.ts'
 import type { GenerationEvent, GenerationRequest } from '../../src/deployment/generation.ts'
-import { ModelDeployment } from '../../src/deployment/model-deployment.ts'
+import {
+  ModelDeployment,
+  type ModelDeploymentOptions,
+} from '../../src/deployment/model-deployment.ts'
 import { SequenceIds } from '../../src/deployment/sequence-ids.ts'
 import { DEFAULT_SAMPLING_PARAMS } from '../../src/sampling/sampling-params.ts'
 import { ChatTemplate } from '../../src/text/chat-template.ts'
@@ -41,7 +44,7 @@ export class DeploymentStage {
   readonly replica: ScriptedReplica = new ScriptedReplica()
   readonly deployment: ModelDeployment
 
-  constructor() {
+  constructor(change: Partial<ModelDeploymentOptions> = {}) {
     const ids = new SequenceIds()
     this.deployment = new ModelDeployment({
       card: {
@@ -68,6 +71,7 @@ export class DeploymentStage {
       maxQueuedSequences: 1,
       clock: this.clock,
       nextSequenceId: () => ids.next(),
+      ...change,
     })
   }
 

@@ -55,9 +55,12 @@ export class ServerProcess {
     this.#stderr = parts.stderr
   }
 
-  static async start(flags: readonly string[] = []): Promise<ServerProcess> {
+  /** @param model - a path; default: the test model */
+  static async start(
+    flags: readonly string[] = [],
+    model: string = process.env.INGOT_TEST_MODEL ?? MODEL_ID,
+  ): Promise<ServerProcess> {
     const folder = await mkdtemp(join(tmpdir(), 'ingot-serve-'))
-    const model = process.env.INGOT_TEST_MODEL ?? MODEL_ID
     const audit = ['--audit-log', join(folder, 'audit.jsonl'), '--log-level', 'warn']
     const names = ['--served-model-name', MODEL_ID, '--port', '0']
     const startedMs = performance.now()

@@ -1,6 +1,8 @@
-/** A tiny llama as the index of a Hugging Face folder: its `config.json` and the tensors that it asks for. No bytes. */
+/** A tiny llama as a Hugging Face folder, on the disk or only as an index: `config.json` and the tensors it asks for. */
 
 import type { Checkpoint, MetadataValue, TensorInfo } from '../../src/checkpoint/checkpoint.ts'
+import { encodeSafetensors, f32, writeModelFolder } from './safetensors-writer.ts'
+import { seededRandom } from './seeded-random.ts'
 
 export const TINY_CONFIG: Readonly<Record<string, unknown>> = {
   architectures: ['LlamaForCausalLM'],
@@ -76,4 +78,21 @@ function metadataOf(value: unknown): MetadataValue {
   if (Array.isArray(value)) return value.map(metadataOf)
   if (typeof value !== 'object' || value === null) return value as MetadataValue
   return new Map(Object.entries(value).map(([key, member]) => [key, metadataOf(member)]))
+}
+
+/** Write it with random weights. @param files - more files of the folder */
+export function writeTinyLlamaFolder(
+  folder: string,
+  files: Readonly<Record<string, string | object>> = {},
+): Promise<string> {
+  const random = seededRandom(7)
+  const entries = [...tinyLlamaFolder().tensors].map(([name, { shape }]) => {
+    const length = shape.reduce((product, extent) => product * extent, 1)
+    const isNorm = shape.length === 1
+    const value = () => (isNorm ? 1 : 0.3 * (random.next() - 0.5))
+    return [name, { shape, data: f32(Array.from({ length }, value)) }] as const
+  })
+  const weights = encodeSafetensors(Object.fromEntries(entries))
+  const own = { 'config.json': TINY_CONFIG, 'model.safetensors': weights }
+  return writeModelFolder(folder, { ...own, ...files })
 }
