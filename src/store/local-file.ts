@@ -41,7 +41,7 @@ export async function hashLocalFile(
   folder: StoreFolder,
   path: string,
   onProgress: ProgressListener,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<StoredModel> {
   const before = await identify(path)
   const digest = await digestOfFile(path, onProgress, signal)
@@ -54,6 +54,16 @@ export async function hashLocalFile(
     // A store that cannot be written to (a read-only container) costs hashing again at the next start, no more.
     .catch(() => undefined)
   return { path, digest, sizeBytes: before.sizeBytes, source: `file:${path}`, revision: null }
+}
+
+/** Remember what a file was hashed to while it was written. */
+export async function rememberDigest(
+  folder: StoreFolder,
+  path: string,
+  digest: string,
+): Promise<void> {
+  // As in `hashLocalFile`: without it the file is hashed again, no more.
+  await folder.writeKnownDigest({ ...(await identify(path)), digest }).catch(() => undefined)
 }
 
 /**

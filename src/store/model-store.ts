@@ -15,6 +15,7 @@ import { rm } from 'node:fs/promises'
 import type { Clock } from '../base/clock.ts'
 import { storeError } from './errors.ts'
 import { HttpClient, type HttpOptions } from './http/http-client.ts'
+import { hashLocalFile, knownDigest, rememberDigest } from './local-file.ts'
 import { digestOfLocalModel, hashLocalModel, knownLocalModel } from './local-model.ts'
 import type { ModelReference } from './model-reference.ts'
 import type { PipConfig } from './pypi/pip-config.ts'
@@ -81,14 +82,15 @@ export class ModelStore {
    *
    * @throws ServingError of this room; the signal's reason when it is aborted
    *
-   * Cost: a stored model takes two small reads; a path seen first is hashed at about 1 s a gigabyte.
+   * Cost: a stored model takes three small reads; a path seen first, or a blob that was touched, is hashed at about 1 s a
+   * gigabyte.
    */
   async fetch(reference: ModelReference, options: FetchOptions = {}): Promise<StoredModel> {
     const { onProgress = ignoreProgress, signal, refresh = false } = options
     signal?.throwIfAborted()
     if (!refresh) {
       const stored = await this.find(reference)
-      if (stored !== undefined) return stored
+      if (stored !== undefined && (await this.isWhole(stored, onProgress, signal))) return stored
     }
     // The digest is part of the key: who expects other bytes must not be given these.
     const key = `${sourceText(reference.source)} ${reference.sha256 ?? ''}`
@@ -212,6 +214,7 @@ export class ModelStore {
     const path = await this.folder.addBlob(file, digest, sizeBytes)
     const fetchedAtMs = this.options.clock.wallMs()
     await this.folder.writeRef({ source: text, digest, sizeBytes, revision, fetchedAtMs })
+    await rememberDigest(this.folder, path, digest)
     await fetched.cleanUp()
     return { path, digest, sizeBytes, source: text, revision }
   }
@@ -225,6 +228,20 @@ export class ModelStore {
       case 'url':
         return fetchUrl(source, context)
     }
+  }
+
+  /** A blob that was touched since it was hashed is hashed again; one that is damaged is removed, to be fetched anew. */
+  private async isWhole(
+    { path, digest }: StoredModel,
+    onProgress: ProgressListener,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    if (path !== this.folder.blobPath(digest)) return true
+    const known = await knownDigest(this.folder, path)
+    const got = known ?? (await hashLocalFile(this.folder, path, onProgress, signal))
+    if (got.digest === digest) return true
+    await this.folder.removeBlob(digest)
+    return false
   }
 
   private async storedModel(ref: StoredRef): Promise<StoredModel | undefined> {

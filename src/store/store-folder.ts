@@ -3,7 +3,7 @@
  *
  *   blobs/sha256/DIGEST    whole, verified, read-only files under the name of their content
  *   refs/KEY.json          source → digest; KEY is the sha256 of the canonical source
- *   digests/KEY.json       digests of files elsewhere, by path, size and times
+ *   digests/KEY.json       digests of files here and elsewhere, by path, size and times
  *   partial/KEY.part       downloads under way and interrupted ones, with KEY.part.json beside
  *   partial/KEY.member     a member while it is being taken out of its archive
  *   locks/KEY.lock         who is fetching a source
@@ -105,7 +105,12 @@ export class StoreFolder {
   }
 
   async removeBlob(digest: string): Promise<void> {
-    await rm(this.blobPath(digest), { force: true })
+    const path = this.blobPath(digest)
+    try {
+      await rm(path, { force: true })
+    } catch (error) {
+      throw ioFailure(error, path, 'removing the damaged file')
+    }
   }
 
   async readRef(source: string): Promise<StoredRef | undefined> {

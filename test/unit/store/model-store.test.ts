@@ -4,6 +4,7 @@ import {
   chmod,
   mkdir,
   readdir,
+  readFile,
   rm,
   stat,
   symlink,
@@ -77,6 +78,22 @@ describe('the store', () => {
     expect((await caught(store.verify(model))).code).toBe('STORE_DIGEST_MISMATCH')
     expect(await store.find(reference(url, digest))).toBeUndefined()
     expect((await store.fetch(reference(url, digest))).digest).toBe(digest)
+  })
+
+  it('fetches anew what was changed without a change of size, and hashes nothing that was not touched', async () => {
+    const { path } = await store.fetch(reference(url, digest))
+    const stages: string[] = []
+    const onProgress = (stage: string) => stages.push(stage)
+    await store.fetch(reference(url, digest), { onProgress })
+    expect(stages).toEqual([])
+    await chmod(path, 0o644)
+    await store.fetch(reference(url, digest), { onProgress })
+    expect(new Set(stages)).toEqual(new Set(['digest']))
+    expect(web.requests).toHaveLength(1)
+    await writeFile(path, randomBytes(bytes.length))
+    expect((await store.fetch(reference(url, digest), { onProgress })).digest).toBe(digest)
+    expect(sha256(await readFile(path))).toBe(digest)
+    expect(web.requests).toHaveLength(2)
   })
 
   it('takes a broken ref for none', async () => {
