@@ -9,6 +9,7 @@
  * I3 every generation request whose body was parsed leaves exactly one audit record.
  */
 
+import { isUtf8 } from 'node:buffer'
 import type { Server } from 'node:http'
 import fastify, {
   type FastifyBaseLogger,
@@ -25,6 +26,7 @@ import { chatRoutes } from './dialects/openai/chat-routes.ts'
 import { completionsRoutes } from './dialects/openai/completions-routes.ts'
 import { modelRoutes } from './dialects/openai/model-routes.ts'
 import { answerError, installErrorHandlers } from './error-handlers.ts'
+import { serverError } from './errors.ts'
 import { installHooks } from './hooks.ts'
 import { InFlight } from './in-flight.ts'
 import { installOpenApi } from './openapi.ts'
@@ -72,6 +74,7 @@ export function buildServer(parts: ServerParts): IngotServer {
   })
   app.server.maxConnections = parts.config.maxConnections
   app.removeContentTypeParser('text/plain')
+  parseJsonStrictly(app)
   installErrorHandlers(app, context)
   installHooks(app, context)
   installOpenApi(app, parts.config.version)
@@ -130,6 +133,20 @@ function fastifyOptions({ config, logger }: ServerParts): FastifyHttpOptions<Ser
     },
     schemaErrorFormatter: (errors) => validationError(errors),
   }
+}
+
+/** Bytes that are no UTF-8 would become U+FFFD: another prompt than the one that was sent. */
+function parseJsonStrictly(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser<Buffer>(
+    'application/json',
+    { parseAs: 'buffer' },
+    (request, body, done) => {
+      if (isUtf8(body)) void parse(request, body.toString(), done)
+      else done(serverError('SERVER_MALFORMED_JSON', { details: { reason: 'it is not UTF-8' } }))
+    },
+  )
 }
 
 async function shutdown(

@@ -223,7 +223,10 @@ describe('bodies and routes', () => {
     ['a number', '7'],
     ['null', 'null'],
     ['a __proto__ key', '{"__proto__": {"x": 1}}'],
-    ['a byte that is no UTF-8', Buffer.from([0x7b, 0xff, 0x7d])],
+    [
+      'a byte that is no UTF-8',
+      Buffer.from(JSON.stringify(chatBody).replace('w1', '\xff'), 'latin1'),
+    ],
   ])('%s is 400 invalid_json', async (_what, body) => {
     server = testServer()
     const response = await raw(body)
