@@ -7,6 +7,7 @@
  * I2 `drain` resolves only when nothing is open; what the grace period did not suffice for was aborted.
  */
 
+import { setMaxListeners } from 'node:events'
 import type { Gauge } from 'prom-client'
 import { serverError } from './errors.ts'
 import type { Timers } from './timers.ts'
@@ -33,6 +34,8 @@ export class InFlight {
   enter(): AbortController {
     if (this.#isDraining) throw serverError('SERVER_DRAINING')
     const controller = new AbortController()
+    // Each prompt of a request listens; more than ten are no leak that Node should warn of.
+    setMaxListeners(0, controller.signal)
     this.#open.add(controller)
     this.#gauge.set(this.#open.size)
     return controller

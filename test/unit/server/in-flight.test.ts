@@ -18,6 +18,17 @@ it('a drain without open requests is over at once and closes the gate', async ()
   expect(timers.numPending).toBe(0)
 })
 
+it('one request of many prompts listens on its signal without a warning', async () => {
+  const warnings: string[] = []
+  const onWarning = ({ name }: Error) => warnings.push(name)
+  process.on('warning', onWarning)
+  const { signal } = setUp().inFlight.enter()
+  for (let prompt = 0; prompt < 128; prompt += 1) signal.addEventListener('abort', () => {})
+  await new Promise((resolve) => setImmediate(resolve))
+  process.off('warning', onWarning)
+  expect(warnings).toEqual([])
+})
+
 it('a drain waits for the last request and aborts none that leaves in time', async () => {
   const { inFlight, timers } = setUp()
   const [first, second] = [inFlight.enter(), inFlight.enter()]
