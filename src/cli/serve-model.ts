@@ -55,7 +55,10 @@ export async function serveModel(
 
 function rejection(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    const onAbort = (): void => reject(signal.reason)
+    // A signal that came during the start must not wait for the weights to load.
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
   })
 }
 
