@@ -47,10 +47,20 @@ export function formatTable(record: BenchRecord): string {
   return layOut([header, ...rows])
 }
 
-/** Keep the record under `results/` by benchmark and date; returns the path. */
+/** Keep the record under `results/` by date, benchmark and commit; returns the path. */
 export function keepRecord(record: BenchRecord, folder: string): string {
+  return keepJson(record, record.machine, record.benchmark, folder)
+}
+
+export function keepJson(
+  record: object,
+  machine: MachineRecord,
+  benchmark: string,
+  folder: string,
+): string {
   mkdirSync(folder, { recursive: true })
-  const path = `${folder}/${record.machine.date.slice(0, 10)}-${record.benchmark}-${record.machine.commit.replace('+', '-dirty')}.json`
+  const commit = machine.commit.replace('+', '-dirty')
+  const path = `${folder}/${machine.date.slice(0, 10)}-${benchmark}-${commit}.json`
   writeFileSync(path, `${JSON.stringify(record, null, 2)}\n`)
   return path
 }
