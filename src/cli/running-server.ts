@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { loadNative } from '../../native/loader.ts'
 import { systemClock } from '../base/clock.ts'
+import type { ServingError } from '../base/errors.ts'
 import type { LoadedConfig } from '../config/load-config.ts'
 import type { AuditConfig, Choice, RuntimeConfig } from '../config/runtime-config.ts'
 import type { ModelCard } from '../deployment/deployments.ts'
@@ -24,6 +25,7 @@ import { DEFAULT_SERVER_CONFIG, type ServerConfig } from '../server/server-confi
 import type { ModelReference } from '../store/model-reference.ts'
 import type { StoredModel } from '../store/model-store.ts'
 import { createTokenizer } from '../text/tokenizer.ts'
+import { workerError } from '../worker/errors.ts'
 import type { EngineDescription } from '../worker/messages.ts'
 import type { SupervisorStatus } from '../worker/replica-supervisor.ts'
 import { listen } from './listen.ts'
@@ -47,6 +49,8 @@ export interface RunningServer {
   readonly report: string
   /** Settles when the engine is ready for the first time, or never will be. */
   readonly ready: Promise<EngineDescription>
+  /** Rejects with WORKER_GIVEN_UP when the engine will not be started again; pending until then. */
+  readonly givenUp: Promise<never>
   stop(graceMs: number): Promise<void>
 }
 
@@ -71,7 +75,13 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       const numLost = await audit.close()
       if (numLost > 0) logger.error({ numLost }, 'audit records could not be written and are lost')
     })
-    const opened = await open(start, metrics)
+    let giveUp: (error: ServingError) => void = () => {}
+    const givenUp = new Promise<never>((_, reject) => {
+      giveUp = reject
+    })
+    // A first start that fails is told by `ready`.
+    givenUp.catch(() => {})
+    const opened = await open(start, metrics, giveUp)
     closers.push(() => opened.deployment.close())
     const { card } = opened.deployment
     const decided = [...opened.plan.choices, ...namesChoice(config.model.servedNames, card)]
@@ -100,7 +110,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       await Promise.race([drained, delay(CANCEL_MS)])
       await closeAll()
     }
-    return { address, report, ready, stop }
+    return { address, report, ready, givenUp, stop }
   } catch (error) {
     await closeAll()
     throw error
@@ -110,6 +120,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
 function open(
   { loaded, reference, stored, logger, progress }: ServerStart,
   metrics: Metrics,
+  giveUp: (error: ServingError) => void,
 ): Promise<OpenedDeployment> {
   const { config, hardware } = loaded
   const { root, version, ortVersion } = packageFiles()
@@ -132,7 +143,11 @@ function open(
           metrics,
           onProgress: (stage, fraction) => progress.fraction(stage, fraction),
           onLog: (line) => logger.warn({ modelId }, `engine: ${line}`),
-          onStateChange: (status) => logStateChange(logger, modelId, status),
+          onStateChange: (status) => {
+            logStateChange(logger, modelId, status)
+            const details = { reason: status.reason ?? 'no reason is known' }
+            if (status.state === 'failed') giveUp(workerError('WORKER_GIVEN_UP', { details }))
+          },
         }),
     },
   )

@@ -4,6 +4,7 @@
  *
  *   first signal  → stop admitting → open answers finish, or are cancelled after the grace period → engine → audit → 0
  *   second signal → exit at once with 1
+ *   engine given up → as after a signal, but exit with 1
  *
  * I1 whatever was opened is closed, also when a later step of the start fails.
  */
@@ -40,7 +41,8 @@ export async function serveModel(
     const description = await Promise.race([server.ready, rejection(watch.signal)])
     progress.end()
     process.stdout.write(`${readyLine(server.address, description)}\n`)
-    await aborted(watch.signal)
+    // Ending is all that helps then: what watches over this process may start it again.
+    await Promise.race([aborted(watch.signal), server.givenUp])
     const { gracePeriodMs } = config.server
     log.logger.info({ gracePeriodMs }, 'shutting down: open answers may finish')
   } catch (error) {

@@ -1,6 +1,8 @@
 /** How the real server starts, survives the death of its engine, and goes down. */
 
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ask, askStreamed, type ChatBody } from '../support/chat-client.ts'
 import { MODEL_ID, ServerProcess } from '../support/server-process.ts'
@@ -72,6 +74,26 @@ describe('ingot serve', () => {
     const after = await server.replica()
     expect(after).toMatchObject({ running: 0, waiting: 0, free_blocks: blocks })
   })
+
+  it('ends with 1 once its engine is given up, so that what watches over it starts it again', async () => {
+    server = await ServerProcess.start()
+    const { child } = server
+    const exit = once(child, 'exit')
+    let numKilled = 0
+    while (child.exitCode === null) {
+      const replica = await server.replica().catch(() => null)
+      if (replica?.state === 'ready' && replica.pid !== null && replica.restarts === numKilled) {
+        process.kill(replica.pid, 'SIGKILL')
+        numKilled += 1
+      }
+      // It must not need all of the test's time when it never ends.
+      if (replica?.state === 'failed') await Promise.race([exit, sleep(5000)])
+      if (replica?.state === 'failed') break
+      await sleep(50)
+    }
+    expect({ code: child.exitCode, numKilled }).toEqual({ code: 1, numKilled: 6 })
+    expect(server.log).toContain('[WORKER_GIVEN_UP]')
+  }, 60_000)
 
   it('lets open answers finish after SIGTERM, refuses new ones, and exits with 0', async () => {
     server = await ServerProcess.start()
