@@ -188,6 +188,8 @@ describe('a completions request is refused by the parameter’s name', () => {
     ['max_completion_tokens', { max_completion_tokens: 3 }, 'unknown_parameter'],
     ['max_tokens', { max_tokens: -1 }, 'invalid_value'],
     ['echo', { echo: 'yes' }, 'invalid_type'],
+    // Otherwise 7 and 007 would be two wishes for one token.
+    ['logit_bias', { logit_bias: { '7': 1, '007': -1 } }, 'invalid_value'],
   ]
   it.each(cases)('%s in %j', async (param, body, code) => {
     server = testServer()
@@ -197,6 +199,12 @@ describe('a completions request is refused by the parameter’s name', () => {
       param,
       code,
     })
+  })
+
+  it('an integer that is too large is told the limit', async () => {
+    server = testServer()
+    const { body } = await complete({ max_tokens: 2 ** 40 })
+    expect(body.error.message).toContain('from 0 to 2147483647, but got 1099511627776')
   })
 
   it('and best_of = n, suffix "" are accepted', async () => {

@@ -26,10 +26,7 @@ export function numberField(minimum: number, maximum: number, description: strin
 
 /** minimum ≤ value ≤ maximum, whole, or null. */
 export function integerField(minimum: number, maximum: number, description: string): TSchema {
-  const expected =
-    maximum === MAX_COUNT
-      ? `an integer of at least ${minimum}`
-      : `an integer from ${minimum} to ${maximum}`
+  const expected = `an integer from ${minimum} to ${maximum}`
   return Type.Optional(
     field(expected, description, { type: ['integer', 'null'], minimum, maximum }),
   )

@@ -117,7 +117,7 @@ export const samplingFields: Fields = {
       {
         type: ['object', 'null'],
         maxProperties: MAX_LOGIT_BIAS_ENTRIES,
-        propertyNames: { pattern: '^[0-9]{1,10}$' },
+        propertyNames: { pattern: '^(0|[1-9][0-9]{0,9})$' },
         additionalProperties: { type: 'number', minimum: -100, maximum: 100 },
       },
     ),
