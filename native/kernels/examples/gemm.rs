@@ -1,4 +1,5 @@
-//! GMAC/s of `linear` on the shapes of SmolLM2-135M: best of many runs, by rows, threads, format and cache state.
+//! GMAC/s of `linear` on the shapes of SmolLM2-135M and one of a larger model: best of many runs, by rows, threads, format
+//! and cache state. Shapes that are not whole blocks of a format are passed over.
 //!
 //! warm: one weight, again and again. cold: as many copies in rotation as fill 160 MB, so weights come from memory.
 //! `cargo run --release --example gemm [-- FORMAT…]`; formats default to Q4_1, Q4_0 and Q8_0. `--f32` takes f32 activations; `avx2` or
@@ -8,7 +9,13 @@ use std::time::Instant;
 
 use ingot_kernels::{Activations, Format, PackedLinear, Part, Pool, Scratch, cpu, linear};
 
-const SHAPES: [(usize, usize); 4] = [(576, 960), (576, 3072), (1536, 576), (576, 49_152)];
+const SHAPES: [(usize, usize); 5] = [
+    (576, 960),
+    (576, 3072),
+    (1536, 576),
+    (2048, 2048),
+    (576, 49_152),
+];
 const ROWS: [usize; 5] = [1, 4, 16, 64, 512];
 const COLD_BYTES: usize = 160 << 20;
 
@@ -38,7 +45,8 @@ fn main() {
     println!("format  KxN         T    warm1  warm2  cold1  cold2   GMAC/s");
     for format in formats {
         for (k, n) in SHAPES {
-            if n == 49_152 && format != Format::Q8_0 {
+            let is_whole = k.is_multiple_of(format.block_weights());
+            if !is_whole || (n == 49_152 && format != Format::Q8_0) {
                 continue;
             }
             for rows in ROWS {
@@ -111,9 +119,21 @@ fn weight(format: Format, n: usize, k: usize, pool: &Pool) -> PackedLinear {
     let row_bytes = k / format.block_weights() * format.block_bytes();
     let mut bytes: Vec<u8> = (0..n * row_bytes).map(|i| ((i * 131) >> 3) as u8).collect();
     for block in bytes.chunks_exact_mut(format.block_bytes()) {
-        let scales = if format == Format::Q4_1 { 4 } else { 2 };
-        for half in block[..scales.min(format.block_bytes())].chunks_exact_mut(2) {
-            half.copy_from_slice(&0x2400_u16.to_le_bytes());
+        let halves: &[usize] = match format {
+            Format::F32 | Format::MXFP4 => &[],
+            Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
+            Format::Q2_K => &[80, 82],
+            Format::Q3_K => &[108],
+            Format::Q6_K => &[208],
+            Format::TQ1_0 => &[52],
+            Format::TQ2_0 => &[64],
+            _ => &[0],
+        };
+        for &at in halves {
+            block[at..at + 2].copy_from_slice(&0x2400_u16.to_le_bytes());
+        }
+        if format == Format::MXFP4 {
+            block[0] = 118;
         }
     }
     let part = Part {

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::format::Format;
 use crate::linear::{TILE_ROWS, Target, row_tiles};
+use crate::linear_planes_panel::dequantise_planes;
 use crate::packed_linear::{Kind, TILE_COLUMNS};
 use crate::simd::{LANES, Simd};
 
@@ -143,6 +144,7 @@ unsafe fn multiply<S: Simd, W: Weight, const ROWS: usize>(
 #[inline(always)]
 unsafe fn dequantise_tile<S: Simd>(kind: Kind, tile: *const u8, k: usize, panel: *mut f32) {
     match kind {
+        Kind::Planes(format) => dequantise_planes::<S>(format, tile, k, panel),
         Kind::Dense(format) => {
             for half in 0..k * TILE_COLUMNS / LANES {
                 let at = half * LANES;
@@ -179,9 +181,10 @@ unsafe fn dequantise_tile<S: Simd>(kind: Kind, tile: *const u8, k: usize, panel:
                 let out = panel.add(block * 32 * TILE_COLUMNS);
                 for half in 0..2 {
                     let scale = S::load_f16(bytes.add(512 + half * 32).cast());
+                    // Adding −0 leaves every number as it is; adding 0 would turn −0 into 0.
                     let minimum = match kind {
                         Kind::NibblesWithMinimum => S::load_f16(bytes.add(576 + half * 32).cast()),
-                        _ => S::splat(0.0),
+                        _ => S::splat(-0.0),
                     };
                     for at in 0..32 {
                         let word = bytes.add((half * 4 + at % 16 / 4) * 64);

@@ -13,6 +13,7 @@ use crate::cpu::{Family, family};
 use crate::linear::{TILE_ROWS, Target, row_tiles};
 #[cfg(target_arch = "x86_64")]
 use crate::linear_avx2;
+use crate::linear_planes::planes_rows;
 use crate::packed_linear::Kind;
 use crate::quantize::QuantisedRow;
 use crate::simd_portable::Portable;
@@ -31,6 +32,9 @@ pub(crate) unsafe fn int8_rows(
     target: &Target,
 ) {
     let blocks = k / 32;
+    if let Kind::Planes(format) = kind {
+        return planes_rows(format, tile, blocks, quantised, range, target);
+    }
     let family = family();
     let num_row_tiles = range.len().div_ceil(TILE_ROWS);
     let block_lines = kind.tile_bytes(32) / 64;
@@ -69,17 +73,23 @@ pub(crate) unsafe fn int8_rows(
 /// Several row tiles share the fetching of the next column tile. A single one of 2 to 6 rows runs ahead of itself; a
 /// single row does not, because the hardware's own stream is faster then (Zen 4, shared/native.md, section C).
 /// Weights from memory, one Zen 5 core, 2026-11-23, GMAC/s of Q4_1 576×3072: 4 rows 190 → 258, 16 rows 199 → 286.
-struct Ahead {
-    from: *const u8,
+pub(crate) struct Ahead {
+    pub from: *const u8,
     /// Cache lines of each block.
-    lines: Range<usize>,
+    pub lines: Range<usize>,
 }
 
 /// Tried 4, 6, 8, 12 and 16 KB: 8 and 12 are best, within 3 % of each other.
 const BYTES_AHEAD: usize = 8192;
 
 impl Ahead {
-    fn new(tile: &[u8], rows: usize, lines: usize, row_tile: usize, num_row_tiles: usize) -> Self {
+    pub fn new(
+        tile: &[u8],
+        rows: usize,
+        lines: usize,
+        row_tile: usize,
+        num_row_tiles: usize,
+    ) -> Self {
         let next = tile.as_ptr_range().end;
         match (num_row_tiles, rows) {
             (1, 1) => Self {

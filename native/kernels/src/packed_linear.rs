@@ -10,12 +10,16 @@
 //! Int8     2 × 8 × 64 B   half h, group p: byte i of lane c = k 4p+i, stored + 128
 //!          64 B f16       scales
 //! Dense    per k: 32 values in the format's own width
+//! Planes   see `planes`
 //! ```
 
 use half::f16;
 
 use crate::error::KernelError;
 use crate::format::Format;
+use crate::format_legacy::read_block;
+use crate::planes::Planes;
+use crate::planes_pack;
 use crate::pool::Pool;
 
 pub(crate) const TILE_COLUMNS: usize = 32;
@@ -39,6 +43,8 @@ pub(crate) enum Kind {
     NibblesWithMinimum,
     Int8,
     Dense(Format),
+    /// Bit planes as `planes` describes them for this format.
+    Planes(Format),
 }
 
 impl Kind {
@@ -47,7 +53,8 @@ impl Kind {
             Format::Q4_0 => Self::Nibbles { bias: 8 },
             Format::Q4_1 => Self::NibblesWithMinimum,
             Format::Q5_0 | Format::Q8_0 => Self::Int8,
-            dense => Self::Dense(dense),
+            Format::F32 | Format::F16 | Format::BF16 => Self::Dense(format),
+            _ => Self::Planes(format),
         }
     }
 
@@ -58,6 +65,7 @@ impl Kind {
             Self::NibblesWithMinimum => k / BLOCK * (512 + 128),
             Self::Int8 => k / BLOCK * (1024 + 64),
             Self::Dense(format) => k * TILE_COLUMNS * format.block_bytes(),
+            Self::Planes(format) => Planes::of(format).expect("planes").tile_bytes(k),
         }
     }
 }
@@ -185,6 +193,7 @@ impl PackedLinear {
                     format.dequantise_into(&bytes[at..at + width], std::slice::from_mut(value));
                 }
             }
+            Kind::Planes(format) => planes_pack::read_column(format, bytes, column, out),
             Kind::Int8 => {
                 for (block, values) in out.chunks_mut(BLOCK).enumerate() {
                     let base = block * 1088;
@@ -203,15 +212,13 @@ impl PackedLinear {
                 for (block, values) in out.chunks_mut(BLOCK).enumerate() {
                     let base = block * stride;
                     let scale = half_at(base + 512 + column * 2);
-                    let minimum = if stride == 640 {
-                        half_at(base + 576 + column * 2)
-                    } else {
-                        0.0
-                    };
                     for (k, value) in values.iter_mut().enumerate() {
                         let byte = bytes[base + (half * 4 + k % 16 / 4) * 64 + lane * 4 + k % 4];
                         let quant = if k < 16 { byte & 15 } else { byte >> 4 };
-                        *value = (f32::from(quant) - bias) * scale + minimum;
+                        *value = (f32::from(quant) - bias) * scale;
+                        if stride == 640 {
+                            *value += half_at(base + 576 + column * 2);
+                        }
                     }
                 }
             }
@@ -283,12 +290,15 @@ fn pack_column(kind: Kind, format: Format, row: &[u8], column: usize, out: &mut 
         }
         return;
     }
+    if let Kind::Planes(format) = kind {
+        return planes_pack::pack_column(format, row, column, out);
+    }
     let stride = kind.tile_bytes(BLOCK);
     for (bytes, out) in row
         .chunks_exact(format.block_bytes())
         .zip(out.chunks_exact_mut(stride))
     {
-        let block = format.read_block(bytes);
+        let block = read_block(format, bytes);
         let bias = if let Kind::Nibbles { bias } = kind {
             bias as i8
         } else {

@@ -5,9 +5,9 @@
 
 use crate::simd::{LANES, Simd};
 
-/// One block of one row. The three sums are what each packed kind starts from or adds.
+/// One block of one row, a cache line. The sums are what each packed kind starts from or adds.
 #[derive(Clone, Copy)]
-#[repr(C, align(16))]
+#[repr(C, align(64))]
 pub(crate) struct QuantisedRow {
     pub quants: [i8; 32],
     pub scale: f32,
@@ -17,6 +17,10 @@ pub(crate) struct QuantisedRow {
     pub sum_128: i32,
     /// scale · Σ quants, for nibbles with a minimum.
     pub scaled_sum: f32,
+    /// Σ quants of k 0–15 and of k 16–31.
+    pub sums: [i32; 2],
+    /// scale · `sums`, for minima of 16.
+    pub scaled_sums: [f32; 2],
 }
 
 impl QuantisedRow {
@@ -26,6 +30,8 @@ impl QuantisedRow {
         sum_8: 0,
         sum_128: 0,
         scaled_sum: 0.0,
+        sums: [0; 2],
+        scaled_sums: [0.0; 2],
     };
 }
 
@@ -65,10 +71,12 @@ unsafe fn quantise_block<S: Simd>(x: *const f32, out: &mut QuantisedRow) {
     };
     let factor = S::splat(inverse);
     let quants = out.quants.as_mut_ptr();
-    let sum = S::store_quants(quants, S::mul(low, factor), S::mul(high, factor));
+    let sums = S::store_quants(quants, S::mul(low, factor), S::mul(high, factor));
+    let sum = sums[0] + sums[1];
     out.scale = scale;
-    // Of a block that is not numbers the sum may be anything.
-    out.sum_8 = sum.wrapping_mul(-8);
-    out.sum_128 = sum.wrapping_mul(-128);
+    out.sum_8 = sum * -8;
+    out.sum_128 = sum * -128;
     out.scaled_sum = scale * sum as f32;
+    out.sums = sums;
+    out.scaled_sums = sums.map(|sum| scale * sum as f32);
 }

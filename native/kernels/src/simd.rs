@@ -19,6 +19,11 @@ pub unsafe trait Simd: Copy {
     unsafe fn load_f16(from: *const u16) -> Self::F;
     /// Each of 16 little-endian u32 lanes shifted right by `shift` and masked, as a number.
     unsafe fn load_bits(from: *const u8, shift: u32, mask: u32) -> Self::F;
+    /// As `load_bits`, but the number is a place in a table of 16 values; the mask is 15.
+    unsafe fn load_table(from: *const u8, shift: u32, table: *const f32) -> Self::F;
+    unsafe fn load_i8(from: *const i8) -> Self::F;
+    /// Half of what 16 E8M0 exponents say: 2^(exponent − 128).
+    unsafe fn load_half_of_e8m0(from: *const u8) -> Self::F;
     unsafe fn store(to: *mut f32, value: Self::F);
     /// Round to nearest even.
     unsafe fn store_bf16(to: *mut u16, value: Self::F);
@@ -53,9 +58,9 @@ pub unsafe trait Simd: Copy {
 
     /// Largest magnitude of all lanes; NaN or infinite when a lane is.
     unsafe fn max_magnitude(a: Self::F, b: Self::F) -> f32;
-    /// Write 32 lanes as int8, rounded to nearest even, and return their sum. Lanes are within ±127 or not numbers;
-    /// for the latter any byte may be written.
-    unsafe fn store_quants(to: *mut i8, low: Self::F, high: Self::F) -> i32;
+    /// Write 32 lanes as int8, rounded to nearest even, and return the sums of both 16. Lanes are within ±127 or not
+    /// numbers; for the latter any byte may be written.
+    unsafe fn store_quants(to: *mut i8, low: Self::F, high: Self::F) -> [i32; 2];
 
     #[inline(always)]
     unsafe fn max_lane(a: Self::F) -> f32 {

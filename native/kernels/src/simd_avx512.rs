@@ -42,6 +42,26 @@ unsafe impl Simd for Avx512 {
         _mm512_cvtepi32_ps(_mm512_and_si512(shifted, _mm512_set1_epi32(mask as i32)))
     }
     #[inline(always)]
+    unsafe fn load_table(from: *const u8, shift: u32, table: *const f32) -> __m512 {
+        let words = _mm512_loadu_si512(from.cast());
+        // Of each index the permutation reads the lowest four bits.
+        let places = _mm512_srl_epi32(words, _mm_cvtsi32_si128(shift as i32));
+        _mm512_permutexvar_ps(places, _mm512_loadu_ps(table))
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> __m512 {
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())))
+    }
+    #[inline(always)]
+    unsafe fn load_half_of_e8m0(from: *const u8) -> __m512 {
+        let exponent = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+        let one = _mm512_set1_epi32(1);
+        let normal = _mm512_slli_epi32::<23>(_mm512_sub_epi32(exponent, one));
+        let subnormal = _mm512_sllv_epi32(_mm512_set1_epi32(0x0020_0000), exponent);
+        let is_subnormal = _mm512_cmple_epu32_mask(exponent, one);
+        _mm512_castsi512_ps(_mm512_mask_blend_epi32(is_subnormal, normal, subnormal))
+    }
+    #[inline(always)]
     unsafe fn store(to: *mut f32, value: __m512) {
         _mm512_storeu_ps(to, value)
     }
@@ -89,11 +109,19 @@ unsafe impl Simd for Avx512 {
         f32::from_bits(_mm512_reduce_max_epi32(_mm512_max_epi32(a, b)) as u32)
     }
     #[inline(always)]
-    unsafe fn store_quants(to: *mut i8, low: __m512, high: __m512) -> i32 {
-        let (low, high) = (_mm512_cvtps_epi32(low), _mm512_cvtps_epi32(high));
-        _mm_storeu_si128(to.cast(), _mm512_cvtsepi32_epi8(low));
-        _mm_storeu_si128(to.add(LANES).cast(), _mm512_cvtsepi32_epi8(high));
-        _mm512_reduce_add_epi32(_mm512_add_epi32(low, high))
+    unsafe fn store_quants(to: *mut i8, low: __m512, high: __m512) -> [i32; 2] {
+        let low = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(low));
+        let high = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(high));
+        let both = _mm256_set_m128i(high, low);
+        _mm256_storeu_si256(to.cast(), both);
+        // Each eight bytes, 128 more than they are, summed to 64 bits; two such sums are one of 16.
+        let raised = _mm256_xor_si256(both, _mm256_set1_epi8(-128));
+        let eights = _mm256_sad_epu8(raised, _mm256_setzero_si256());
+        let sums = _mm256_add_epi64(eights, _mm256_unpackhi_epi64(eights, eights));
+        [
+            _mm256_cvtsi256_si32(sums) - 128 * LANES as i32,
+            _mm_cvtsi128_si32(_mm256_extracti128_si256::<1>(sums)) - 128 * LANES as i32,
+        ]
     }
     #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {

@@ -3,6 +3,7 @@
 
 use half::{bf16, f16};
 
+use crate::format_iq::half_of_e8m0;
 use crate::simd::{LANES, Simd};
 
 #[derive(Clone, Copy)]
@@ -77,6 +78,21 @@ unsafe impl Simd for Portable {
         })
     }
     #[inline(always)]
+    unsafe fn load_table(from: *const u8, shift: u32, table: *const f32) -> Lanes {
+        fill(|lane| unsafe {
+            let word = from.cast::<u32>().add(lane).read_unaligned();
+            *table.add((u32::from_le(word) >> shift) as usize & 15)
+        })
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Lanes {
+        fill(|lane| f32::from(unsafe { *from.add(lane) }))
+    }
+    #[inline(always)]
+    unsafe fn load_half_of_e8m0(from: *const u8) -> Lanes {
+        fill(|lane| half_of_e8m0(unsafe { *from.add(lane) }))
+    }
+    #[inline(always)]
     unsafe fn store(to: *mut f32, value: Lanes) {
         unsafe { to.cast::<[f32; LANES]>().write_unaligned(value.0) }
     }
@@ -124,17 +140,18 @@ unsafe impl Simd for Portable {
         f32::from_bits(largest)
     }
     #[inline(always)]
-    unsafe fn store_quants(to: *mut i8, low: Lanes, high: Lanes) -> i32 {
-        let mut sum = 0;
+    unsafe fn store_quants(to: *mut i8, low: Lanes, high: Lanes) -> [i32; 2] {
+        let mut sums = [0; 2];
         for lane in 0..LANES {
             let quants = [low.0[lane], high.0[lane]].map(|x| x.round_ties_even() as i8);
             unsafe {
                 *to.add(lane) = quants[0];
                 *to.add(LANES + lane) = quants[1];
             }
-            sum += i32::from(quants[0]) + i32::from(quants[1]);
+            sums[0] += i32::from(quants[0]);
+            sums[1] += i32::from(quants[1]);
         }
-        sum
+        sums
     }
     #[inline(always)]
     unsafe fn fma(a: Lanes, b: Lanes, c: Lanes) -> Lanes {

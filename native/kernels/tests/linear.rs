@@ -3,7 +3,7 @@
 mod support;
 
 use ingot_kernels::{Activations, Format, PackedLinear, Part, Pool, Scratch, linear, use_kernels};
-use support::{FORMATS, Random, bits, stored};
+use support::{FORMATS, Random, bits, halves, inputs, quantised, stored};
 
 fn run(
     weight: &PackedLinear,
@@ -31,7 +31,8 @@ fn a_packed_row_dequantises_to_the_formats_own_values() {
     let pool = Pool::new(2);
     let mut random = Random(1);
     for format in FORMATS {
-        for (rows, k) in [(1, 32), (33, 64), (70, 96)] {
+        for (rows, k) in [(1, 32), (33, 64), (70, 96), (3, 320)] {
+            let k = inputs(format, k);
             let (bytes, values) = stored(format, rows, k, &mut random);
             let weight = PackedLinear::pack(
                 &[Part {
@@ -46,7 +47,8 @@ fn a_packed_row_dequantises_to_the_formats_own_values() {
             let mut row_values = vec![0.0; k];
             for row in 0..rows {
                 weight.row_into(row, &mut row_values);
-                assert_eq!(row_values, values[row * k..][..k], "{format:?} row {row}");
+                let expected = &values[row * k..][..k];
+                assert_eq!(bits(&row_values), bits(expected), "{format:?} row {row}");
             }
         }
     }
@@ -57,7 +59,7 @@ fn f32_activations_match_f64_arithmetic() {
     let pool = Pool::new(2);
     let mut random = Random(2);
     for format in FORMATS {
-        let (n, k, rows) = (77, 192, 13);
+        let (n, k, rows) = (77, inputs(format, 192), 13);
         let (bytes, values) = stored(format, n, k, &mut random);
         let weight = PackedLinear::pack(
             &[Part {
@@ -92,8 +94,8 @@ fn f32_activations_match_f64_arithmetic() {
 fn int8_activations_lose_only_what_rounding_them_loses() {
     let pool = Pool::new(2);
     let mut random = Random(3);
-    for format in [Format::Q4_0, Format::Q4_1, Format::Q5_0, Format::Q8_0] {
-        let (n, k, rows) = (64, 256, 9);
+    for (format, k) in quantised().flat_map(|format| [(format, 256), (format, 352)]) {
+        let (n, k, rows) = (64, inputs(format, k), 9);
         let (bytes, values) = stored(format, n, k, &mut random);
         let weight = PackedLinear::pack(
             &[Part {
@@ -138,17 +140,38 @@ fn int8_activations_lose_only_what_rounding_them_loses() {
 
 #[test]
 fn a_row_has_the_same_bits_alone_in_any_batch_on_any_threads_and_kernels() {
-    let mut random = Random(4);
+    let oldest = [
+        (Format::Q4_1, 40),
+        (Format::Q8_0, 33),
+        (Format::F16, 7),
+        (Format::Q5_0, 64),
+        (Format::Q5_1, 32),
+        (Format::IQ4_NL, 9),
+        (Format::MXFP4, 31),
+    ];
+    check_repetition(160, &oldest, 4);
+    // More than one chunk of blocks, the last one of two.
+    check_repetition(320, &oldest[4..], 14);
+}
+
+#[test]
+fn a_row_of_k_quants_has_the_same_bits_alone_in_any_batch_on_any_threads_and_kernels() {
+    let sizes = [
+        (Format::Q2_K, 32),
+        (Format::Q3_K, 5),
+        (Format::Q4_K, 40),
+        (Format::Q5_K, 33),
+        (Format::Q6_K, 50),
+        (Format::IQ4_XS, 12),
+        (Format::TQ1_0, 20),
+        (Format::TQ2_0, 32),
+    ];
+    check_repetition(512, &sizes, 24);
+}
+
+fn check_repetition(k: usize, sizes: &[(Format, usize)], seed: u64) {
+    let mut random = Random(seed);
     let pools = [Pool::new(1), Pool::new(2), Pool::new(3)];
-    let (k, sizes) = (
-        160,
-        [
-            (Format::Q4_1, 40),
-            (Format::Q8_0, 33),
-            (Format::F16, 7),
-            (Format::Q5_0, 64),
-        ],
-    );
     let parts: Vec<_> = sizes
         .iter()
         .map(|&(format, rows)| (format, rows, stored(format, rows, k, &mut random).0))
@@ -251,7 +274,8 @@ fn what_is_not_a_number_stays_so_in_its_own_row_only() {
     let pool = Pool::new(1);
     let mut random = Random(6);
     let (n, k, rows) = (40, 96, 9);
-    for format in [Format::Q4_0, Format::Q4_1, Format::Q8_0, Format::F16] {
+    for format in FORMATS {
+        let k = inputs(format, k);
         let (bytes, _) = stored(format, n, k, &mut random);
         let part = Part {
             format,
@@ -261,7 +285,7 @@ fn what_is_not_a_number_stays_so_in_its_own_row_only() {
         let weight = PackedLinear::pack(&[part], k, &pool).unwrap();
         let x = random.values(rows * k);
         for bad in [f32::NAN, f32::INFINITY] {
-            for at in [0, 17, 40, 95] {
+            for at in [0, 17, 40, k - 1] {
                 let mut spoilt = x.clone();
                 spoilt[4 * k + at] = bad;
                 for activations in [Activations::F32, Activations::Int8] {
@@ -283,14 +307,17 @@ fn what_is_not_a_number_stays_so_in_its_own_row_only() {
 #[test]
 fn the_largest_weights_and_activations_saturate_nothing() {
     let pool = Pool::new(1);
-    let (n, k) = (33, 64);
-    for format in [Format::Q4_0, Format::Q4_1, Format::Q5_0, Format::Q8_0] {
+    let n = 33;
+    for format in quantised() {
+        let k = inputs(format, 64);
         for byte in [0x00, 0xff, 0x80, 0x7f, 0x81, 0xf0, 0x0f] {
-            let mut bytes = vec![byte; n * k / 32 * format.block_bytes()];
+            let mut bytes = vec![byte; n * k / format.block_weights() * format.block_bytes()];
             for block in bytes.chunks_exact_mut(format.block_bytes()) {
-                block[..2].copy_from_slice(&0x2400_u16.to_le_bytes());
-                if format == Format::Q4_1 {
-                    block[2..4].copy_from_slice(&0x3400_u16.to_le_bytes());
+                for (&at, half) in halves(format).iter().zip([0x2400_u16, 0x3400]) {
+                    block[at..at + 2].copy_from_slice(&half.to_le_bytes());
+                }
+                if format == Format::MXFP4 {
+                    block[0] = 120;
                 }
             }
             let part = Part {

@@ -51,10 +51,51 @@ pub fn stored(format: Format, rows: usize, k: usize, random: &mut Random) -> (Ve
                 bytes.extend(value.to_le_bytes());
                 values.push(value.to_f32());
             }
-            _ => block(format, random, &mut bytes, &mut values),
+            Format::Q4_0 | Format::Q4_1 | Format::Q5_0 | Format::Q8_0 => {
+                block(format, random, &mut bytes, &mut values)
+            }
+            _ => {
+                let start = bytes.len();
+                bytes.extend((0..format.block_bytes()).map(|_| random.below(256) as u8));
+                set_scales(format, &mut bytes[start..], random);
+                // These definitions are held against the Python package's in tests/formats.rs.
+                let (from, weights) = (values.len(), format.block_weights());
+                values.resize(from + weights, 0.0);
+                format.dequantise_into(&bytes[start..], &mut values[from..]);
+            }
         }
     }
     (bytes, values)
+}
+
+/// Where a block's f16 lie.
+pub fn halves(format: Format) -> &'static [usize] {
+    match format {
+        Format::F32 | Format::F16 | Format::BF16 | Format::MXFP4 => &[],
+        Format::Q4_0 | Format::Q5_0 | Format::Q8_0 | Format::IQ4_NL | Format::IQ4_XS => &[0],
+        Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
+        Format::Q2_K => &[80, 82],
+        Format::Q3_K => &[108],
+        Format::Q6_K => &[208],
+        Format::TQ1_0 => &[52],
+        Format::TQ2_0 => &[64],
+    }
+}
+
+/// Scales of a size that models have, of both signs.
+fn set_scales(format: Format, block: &mut [u8], random: &mut Random) {
+    for &at in halves(format) {
+        let scale = f16::from_f32(random.value() / 64.0);
+        block[at..at + 2].copy_from_slice(&scale.to_le_bytes());
+    }
+    if format == Format::MXFP4 {
+        block[0] = 115 + random.below(12) as u8;
+    }
+}
+
+/// As many inputs as there are whole blocks in, `about` or more.
+pub fn inputs(format: Format, about: usize) -> usize {
+    about.next_multiple_of(format.block_weights())
 }
 
 fn block(format: Format, random: &mut Random, bytes: &mut Vec<u8>, values: &mut Vec<f32>) {
@@ -93,15 +134,14 @@ fn block(format: Format, random: &mut Random, bytes: &mut Vec<u8>, values: &mut 
     bytes.extend(packed);
 }
 
-pub const FORMATS: [Format; 7] = [
-    Format::F32,
-    Format::F16,
-    Format::BF16,
-    Format::Q4_0,
-    Format::Q4_1,
-    Format::Q5_0,
-    Format::Q8_0,
-];
+pub const FORMATS: [Format; 18] = Format::ALL;
+
+/// Those that int8 activations are multiplied with as integers.
+pub fn quantised() -> impl Iterator<Item = Format> {
+    FORMATS
+        .into_iter()
+        .filter(|format| format.block_weights() > 1)
+}
 
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
