@@ -13,7 +13,7 @@ import { packageFiles } from '../src/cli/package-files.ts'
 import { loadConfig } from '../src/config/load-config.ts'
 import { startIngot } from './ingot-system.ts'
 import { describeMachine } from './machine.ts'
-import { startPeers } from './peers.ts'
+import { PEER_MODEL, startPeers } from './peers.ts'
 import { type BenchRecord, formatTable, keepRecord } from './report.ts'
 import { measureThroughput } from './throughput.ts'
 import { ALL_TRIALS, type BatchTrial, THROUGHPUT_TRIALS } from './trials.ts'
@@ -63,7 +63,10 @@ async function run(options: BenchOptions): Promise<void> {
   const access = await openModelAccess(
     loadConfig({ configFile: undefined, flags: {} }).config.store,
   )
-  const reference = access.reference(options.model ?? null)
+  const wanted = options.peers.split(',').filter((name) => name !== '')
+  // Beside peers, every system reads the same file.
+  const shared = wanted.length > 0 ? join(options.peersDir, PEER_MODEL) : null
+  const reference = access.reference(options.model ?? shared)
   const { path, digest } = await access.fetch(reference)
   await access.store.close()
   const checkpoint = await openCheckpoint(path)
@@ -82,7 +85,6 @@ async function run(options: BenchOptions): Promise<void> {
     },
     describeMachine().commit,
   )
-  const wanted = options.peers.split(',').filter((name) => name !== '')
   const scripts = join(root, 'benchmarks/peers')
   const peers = await startPeers({
     folder: options.peersDir,

@@ -21,12 +21,12 @@ export interface StartedPeers {
 }
 
 /** Weights that the peers run: the same tensors requantized to the format each is fastest with. */
-const MODEL = 'smollm2-q4_0.gguf'
+export const PEER_MODEL = 'smollm2-q4_0.gguf'
 
 export async function startPeers(options: PeerOptions): Promise<StartedPeers> {
   const systems: BenchSystem[] = []
   const skipped: string[] = []
-  const model = join(options.folder, MODEL)
+  const model = join(options.folder, PEER_MODEL)
   for (const name of options.wanted) {
     const needs = requirements(name, options.folder)
     const missing = [...needs, model].find((path) => !existsSync(path))
@@ -51,7 +51,7 @@ async function start(name: string, model: string, options: PeerOptions): Promise
       binaries,
       model,
       threads,
-      weights: 'Q4_0, head Q8_0 as in the file',
+      weights: 'Q4_0, head too',
     })
   }
   return await startLinePeer({
