@@ -27,7 +27,11 @@ export function describeMachine(): MachineRecord {
 function commit(): string {
   try {
     const id = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
-    const changes = execFileSync('git', ['status', '--porcelain'], { encoding: 'utf8' })
+    const changes = execFileSync(
+      'git',
+      ['status', '--porcelain', '--', '.', ':!benchmarks/results'],
+      { encoding: 'utf8' },
+    )
     return changes.trim() === '' ? id : `${id}+`
   } catch {
     // A source archive has no history; the record then says so instead of failing the measurement.
