@@ -4,7 +4,7 @@
  */
 
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { estimateWeights } from '../src/checkpoint/memory-estimate.ts'
 import { openCheckpoint } from '../src/checkpoint/open-checkpoint.ts'
@@ -104,7 +104,7 @@ async function run(options: BenchOptions): Promise<void> {
     benchmark: wanted.length > 0 ? 'engine-throughput-peers' : 'engine-throughput',
     machine: describeMachine(),
     model: {
-      id: reference.name,
+      id: basename(reference.name),
       digest,
       quantization: estimateWeights(checkpoint)
         .formats.map(({ format }) => format)
