@@ -16,13 +16,14 @@ export interface BatchLimits {
   readonly vocabSize: number
 }
 
-/** The per-step arrays, allocated once; see `native/binding.ts` for each one's meaning and shape. */
+/** The per-step arrays, allocated once; see `native/binding.ts` for the meaning of those that it knows. */
 export interface BatchArrays {
   readonly tokenIds: Int32Array // [maxT]
   readonly positions: Int32Array // [maxT]
   readonly slotMapping: Int32Array // [maxT]
   readonly queryStarts: Int32Array // [maxB + 1]
   readonly contextLengths: Int32Array // [maxB]
+  readonly sequenceSlots: Int32Array // [maxB] sampler slot of each sequence
   readonly blockTables: Int32Array // [maxB * maxBlocksPerSeq]
   readonly logitsRows: Int32Array // [maxL]
   readonly samplerSlots: Int32Array // [maxL]
@@ -36,7 +37,19 @@ export interface BatchArrays {
   readonly topLogprobs: Float32Array // [maxL * MAX_TOP_LOGPROBS] out
 }
 
+/** What an executor can do beyond the contract; whoever schedules reads it instead of knowing implementations. */
+export interface ExecutorCapabilities {
+  /**
+   * Whether a block that is full may stand at the same place of another sequence's block table: what a prefix cache and
+   * copy-on-write need. `false`: KV belongs to one sequence from its first row to `removeSequence`.
+   */
+  readonly supportsPrefixReuse: boolean
+  /** Whether answers have the same bits with any number of compute threads; `false`: only with the same number. */
+  readonly isThreadCountInvariant: boolean
+}
+
 export interface Executor {
+  readonly capabilities: ExecutorCapabilities
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** Bind a sampler to `slot`, 0 ≤ slot < maxNumSeqs, for a sequence that starts or comes back with `outputIds`. */

@@ -98,6 +98,7 @@ export class InputBatch {
       this.sequences[numSeqs] = sequence
       this.arrays.queryStarts[numSeqs] = this.numTokens
       this.arrays.contextLengths[numSeqs] = sequence.numComputedTokens + sequence.numScheduledTokens
+      this.arrays.sequenceSlots[numSeqs] = sequence.samplerSlot
       this.firstLogitsRows[numSeqs] = this.numLogitsRows
       this.#fillBlockTable(sequence, numSeqs)
       this.#fillLogitsRows(sequence)

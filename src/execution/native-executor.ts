@@ -4,6 +4,7 @@
  * Does not know schedulers, architectures or processes. One JavaScript thread; `execute` computes on the model's own.
  * Invariants:
  * X1 `arrays` are views of native memory with the lengths that `limits` say; nothing is copied on the way in or out.
+ *    `sequenceSlots` alone is not: no native kernel asks for it.
  * X2 Nothing but a ServingError leaves: the addon's plain errors are turned into the product's.
  */
 
@@ -44,6 +45,7 @@ export interface NativeExecutorFacts {
 const GROUP_BYTES = 32 * 2 ** 20
 
 export class NativeExecutor implements Executor {
+  readonly capabilities = { supportsPrefixReuse: true, isThreadCountInvariant: true }
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** [maxLogitsRows * vocabSize] f32, raw; row r belongs to `logitsRows[r]` of the last step. */
@@ -60,7 +62,7 @@ export class NativeExecutor implements Executor {
     invariant(isWhole, 'X1', 'the native buffers have other sizes than the limits')
     this.#model = model
     this.limits = limits
-    this.arrays = buffers
+    this.arrays = { ...buffers, sequenceSlots: new Int32Array(limits.maxNumSeqs) }
     this.logits = buffers.logits
     this.facts = facts
   }

@@ -38,6 +38,7 @@ export function makeArrays(limits: BatchLimits): BatchArrays {
     slotMapping: new Int32Array(maxT),
     queryStarts: new Int32Array(maxB + 1),
     contextLengths: new Int32Array(maxB),
+    sequenceSlots: new Int32Array(maxB),
     blockTables: new Int32Array(maxB * limits.maxBlocksPerSeq),
     logitsRows: new Int32Array(maxL),
     samplerSlots: new Int32Array(maxL),
@@ -101,6 +102,7 @@ function logprobFrom(hash: number, tokenId: number): number {
 }
 
 export class FakeExecutor implements Executor {
+  readonly capabilities = { supportsPrefixReuse: true, isThreadCountInvariant: true }
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** What each KV slot holds: token, and the position it was written for. */
@@ -191,6 +193,7 @@ export class FakeExecutor implements Executor {
       const start = arrays.queryStarts[seq]!
       const end = arrays.queryStarts[seq + 1]!
       check(end > start, 'a sequence has no row in the step')
+      check(this.samplers.has(arrays.sequenceSlots[seq]!), 'a sequence has no sampler slot')
       check(
         arrays.contextLengths[seq] === arrays.positions[end - 1]! + 1,
         'the context ends before or after the chunk',
