@@ -17,10 +17,12 @@ use half::f16;
 
 use crate::error::KernelError;
 use crate::format::Format;
-use crate::format_legacy::read_block;
+use crate::pack::{checked_row_bytes, pack_part};
+use crate::packed_bytes::{PackedBytes, SharedBytes};
 use crate::planes::Planes;
 use crate::planes_pack;
 use crate::pool::Pool;
+use crate::recode::Recode;
 
 pub(crate) const TILE_COLUMNS: usize = 32;
 pub(crate) const BLOCK: usize = 32;
@@ -48,7 +50,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn of(format: Format) -> Self {
+    pub(crate) fn of(format: Format) -> Self {
         match format {
             Format::Q4_0 => Self::Nibbles { bias: 8 },
             Format::Q4_1 => Self::NibblesWithMinimum,
@@ -72,17 +74,31 @@ impl Kind {
 
 pub(crate) struct PackedPart {
     pub kind: Kind,
+    /// Format whose packed form this is.
+    pub format: Format,
     pub rows: usize,
     /// First output column of this part.
     pub first: usize,
     pub tile_bytes: usize,
-    data: Box<[Line]>,
+    pub data: PackedBytes,
 }
 
-/// A cache line, so that tiles are aligned.
-#[derive(Clone)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+/// A part as it was packed: what is needed, besides its bytes, to have it again without packing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PackedShape {
+    pub format: Format,
+    pub rows: usize,
+}
+
+impl PackedShape {
+    /// Bytes that it takes with `k` inputs, whole cache lines; `None` when they are more than can be counted.
+    pub fn bytes(self, k: usize) -> Option<usize> {
+        k.checked_mul(TILE_COLUMNS * 4)?; // the widest kind
+        let tile_bytes = Kind::of(self.format).tile_bytes(k);
+        let bytes = self.rows.div_ceil(TILE_COLUMNS).checked_mul(tile_bytes)?;
+        bytes.checked_next_multiple_of(64)
+    }
+}
 
 impl PackedPart {
     pub fn tiles(&self) -> usize {
@@ -99,8 +115,7 @@ impl PackedPart {
     }
 
     fn bytes(&self) -> &[u8] {
-        // SAFETY: lines are plain bytes without padding.
-        unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast(), self.data.len() * 64) }
+        self.data.as_slice()
     }
 }
 
@@ -120,6 +135,26 @@ impl PackedLinear {
     /// Cost: one pass over the bytes, shared by the pool; holds about as many bytes as it was given (nibbles and int8) or
     /// exactly as many (dense).
     pub fn pack(parts: &[Part<'_>], k: usize, pool: &Pool) -> Result<Self, KernelError> {
+        Self::pack_as(parts, &vec![None; parts.len()], k, pool)
+    }
+
+    /// As `pack`, each part written in the format of its `Recode` first, where it has one.
+    ///
+    /// # Errors
+    /// As `pack`, and when a value cannot be written in the wanted format.
+    ///
+    /// Cost: as `pack`, plus two rows a thread while it runs.
+    pub fn pack_as(
+        parts: &[Part<'_>],
+        recodes: &[Option<Recode>],
+        k: usize,
+        pool: &Pool,
+    ) -> Result<Self, KernelError> {
+        assert_eq!(
+            parts.len(),
+            recodes.len(),
+            "a recode, or none, for each part"
+        );
         if parts.is_empty() || k == 0 {
             return Err(KernelError::new(
                 "a weight needs at least one part and one input",
@@ -127,8 +162,11 @@ impl PackedLinear {
         }
         let mut packed = Vec::with_capacity(parts.len());
         let mut n = 0_usize;
-        for part in parts {
+        for (part, recode) in parts.iter().zip(recodes) {
             let row_bytes = checked_row_bytes(part.format, k)?;
+            if let Some(recode) = recode {
+                checked_row_bytes(recode.format(), k)?;
+            }
             if part.rows == 0 || part.rows.checked_mul(row_bytes) != Some(part.bytes.len()) {
                 return Err(KernelError::new(format!(
                     "{:?} [{}, {k}] takes {} bytes a row, but {} bytes were given",
@@ -138,13 +176,60 @@ impl PackedLinear {
                     part.bytes.len()
                 )));
             }
-            packed.push(pack_part(part, k, n, pool));
+            packed.push(pack_part(part, *recode, k, n, pool)?);
             n += part.rows;
         }
         Ok(Self {
             parts: packed,
             n,
             k,
+        })
+    }
+
+    /// A weight that was packed before, from the bytes that `part_bytes` gave.
+    ///
+    /// # Errors
+    /// When a part's bytes are not as many as its shape takes.
+    pub fn from_packed(
+        parts: impl IntoIterator<Item = (PackedShape, SharedBytes)>,
+        k: usize,
+    ) -> Result<Self, KernelError> {
+        let (mut packed, mut n) = (Vec::new(), 0);
+        for (shape, bytes) in parts {
+            let kind = Kind::of(shape.format);
+            let data = PackedBytes::shared(bytes);
+            checked_row_bytes(shape.format, k)?;
+            if k == 0 || shape.rows == 0 || shape.bytes(k) != Some(data.as_slice().len()) {
+                return Err(KernelError::new(format!(
+                    "{shape:?} of {k} inputs is not {} packed bytes",
+                    data.as_slice().len()
+                )));
+            }
+            packed.push(PackedPart {
+                kind,
+                format: shape.format,
+                rows: shape.rows,
+                first: n,
+                tile_bytes: kind.tile_bytes(k),
+                data,
+            });
+            n += shape.rows;
+        }
+        if packed.is_empty() {
+            return Err(KernelError::new("a weight needs at least one part"));
+        }
+        Ok(Self {
+            parts: packed,
+            n,
+            k,
+        })
+    }
+
+    /// Shape and packed bytes of each part, in order.
+    pub fn packed_parts(&self) -> impl Iterator<Item = (PackedShape, &[u8])> {
+        self.parts.iter().map(|part| {
+            let (format, rows) = (part.format, part.rows);
+            (PackedShape { format, rows }, part.bytes())
         })
     }
 
@@ -160,7 +245,7 @@ impl PackedLinear {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.data.len() * 64).sum()
+        self.parts.iter().map(|part| part.bytes().len()).sum()
     }
 
     /// Row `row` dequantised exactly into `out` (k values). Panics when `row` ≥ n or `out` is not k long.
@@ -222,103 +307,6 @@ impl PackedLinear {
                     }
                 }
             }
-        }
-    }
-}
-
-fn checked_row_bytes(format: Format, k: usize) -> Result<usize, KernelError> {
-    if !k.is_multiple_of(format.block_weights()) {
-        return Err(KernelError::new(format!(
-            "{format:?} stores rows in blocks of {}, but the weight has {k} inputs",
-            format.block_weights()
-        )));
-    }
-    (k / format.block_weights())
-        .checked_mul(format.block_bytes())
-        .ok_or_else(|| {
-            KernelError::new(format!(
-                "{k} inputs of {format:?} are more bytes than memory"
-            ))
-        })
-}
-
-fn pack_part(part: &Part<'_>, k: usize, first: usize, pool: &Pool) -> PackedPart {
-    let kind = Kind::of(part.format);
-    // A dense tile need not be whole lines when k is odd; tiles then follow one another unaligned, which loads allow.
-    let tile_bytes = kind.tile_bytes(k);
-    let tiles = part.rows.div_ceil(TILE_COLUMNS);
-    let mut data = vec![Line([0; 64]); (tiles * tile_bytes).div_ceil(64)].into_boxed_slice();
-    let base = SendPointer(data.as_mut_ptr().cast::<u8>());
-    let row_bytes = part.bytes.len() / part.rows;
-    let tiles_a_chunk = tiles.div_ceil(pool.threads() * 4).max(1);
-    pool.run(tiles.div_ceil(tiles_a_chunk), &|chunk| {
-        for tile in
-            (chunk * tiles_a_chunk..(chunk + 1) * tiles_a_chunk).take_while(|&tile| tile < tiles)
-        {
-            // SAFETY: each tile is a range of its own of the allocation.
-            let out = unsafe {
-                std::slice::from_raw_parts_mut(base.get().add(tile * tile_bytes), tile_bytes)
-            };
-            let rows = tile * TILE_COLUMNS..((tile + 1) * TILE_COLUMNS).min(part.rows);
-            for (column, row) in rows.enumerate() {
-                pack_column(
-                    kind,
-                    part.format,
-                    &part.bytes[row * row_bytes..][..row_bytes],
-                    column,
-                    out,
-                );
-            }
-        }
-    });
-    PackedPart {
-        kind,
-        rows: part.rows,
-        first,
-        tile_bytes,
-        data,
-    }
-}
-
-/// Write one row of the stored tensor as one column of a tile.
-fn pack_column(kind: Kind, format: Format, row: &[u8], column: usize, out: &mut [u8]) {
-    let (half, lane) = (column / 16, column % 16);
-    if let Kind::Dense(format) = kind {
-        let width = format.block_bytes();
-        for (k, value) in row.chunks_exact(width).enumerate() {
-            out[(k * TILE_COLUMNS + column) * width..][..width].copy_from_slice(value);
-        }
-        return;
-    }
-    if let Kind::Planes(format) = kind {
-        return planes_pack::pack_column(format, row, column, out);
-    }
-    let stride = kind.tile_bytes(BLOCK);
-    for (bytes, out) in row
-        .chunks_exact(format.block_bytes())
-        .zip(out.chunks_exact_mut(stride))
-    {
-        let block = read_block(format, bytes);
-        let bias = if let Kind::Nibbles { bias } = kind {
-            bias as i8
-        } else {
-            0
-        };
-        let scales_at = if kind == Kind::Int8 { 1024 } else { 512 };
-        if kind == Kind::Int8 {
-            for (k, quant) in block.quants.iter().enumerate() {
-                out[(half * 8 + k / 4) * 64 + lane * 4 + k % 4] = (i16::from(*quant) + 128) as u8;
-            }
-        } else {
-            for k in 0..16 {
-                let low = (block.quants[k] + bias) as u8;
-                let high = (block.quants[k + 16] + bias) as u8;
-                out[(half * 4 + k / 4) * 64 + lane * 4 + k % 4] = low | (high << 4);
-            }
-        }
-        out[scales_at + column * 2..][..2].copy_from_slice(&block.scale.to_le_bytes());
-        if kind == Kind::NibblesWithMinimum {
-            out[576 + column * 2..][..2].copy_from_slice(&block.minimum.to_le_bytes());
         }
     }
 }
