@@ -1,20 +1,59 @@
 /**
  * What every decoder architecture's configuration says, in no file format's words. A model definition makes one from
  * metadata, checked; after that nothing in here can be wrong. Knows no tensors.
+ *
+ * Numbers that most architectures do not have carry the value that changes nothing (`PLAIN`), so that whoever builds a
+ * graph asks for no architecture's name.
  */
 
 import type { KvLayer } from '../src/graph/graph.ts'
 
-export interface RopeScaling {
+/** One way of rotating queries and keys. Layers name theirs by its place in `ropes`. */
+export interface RopeSetting {
+  readonly theta: number
+  /** Leading numbers of a head that are rotated; even, ≤ headDim. */
+  readonly rotaryDim: number
+  /** `half` pairs (i, i + rotaryDim / 2), `interleaved` pairs (2i, 2i + 1). */
+  readonly style: 'half' | 'interleaved'
   /** Positions are divided by it; 1 = none. */
   readonly linearFactor: number
-  /** Tensor that divides each inverse frequency (Llama 3), [rotaryDim / 2]; `null` = none. */
+  /** Tensor that divides each inverse frequency (Llama 3 in GGUF), [rotaryDim / 2]; `null` = none. */
   readonly factorsTensor: string | null
-  /** Divides each inverse frequency (Llama 3 and YaRN, from their parameters), [rotaryDim / 2]; absent = none. */
-  readonly factors?: readonly number[]
-  /** Multiplies cosine and sine (YaRN); absent = 1. */
-  readonly magnitude?: number
+  /** Divides each inverse frequency (Llama 3, YaRN, LongRoPE, from their parameters), [rotaryDim / 2]; `null` = none. */
+  readonly factors: readonly number[] | null
+  /** Multiplies cosine and sine (YaRN, LongRoPE). */
+  readonly magnitude: number
 }
+
+export interface LayerConfig {
+  /** Index into `ropes`; `null` = positions are not rotated in. */
+  readonly rope: number | null
+  /** How many of the latest keys a query sees, its own among them; `null` = all. */
+  readonly window: number | null
+  /** Absent = the model's. */
+  readonly attentionScale?: number
+}
+
+export interface NormConfig {
+  /** `rms`: root mean square. `layer`: mean and variance. */
+  readonly kind: 'rms' | 'layer'
+  readonly epsilon: number
+  /** Added to the stored weight; 1 in Gemma's own files. */
+  readonly weightOffset: number
+}
+
+/** `optional`: whether there is one, the tensors say. */
+export type Presence = boolean | 'optional'
+
+/** Which matrices and norms come with a bias. */
+export interface BiasConfig {
+  readonly qkv: Presence
+  readonly attentionOutput: Presence
+  readonly mlp: Presence
+  readonly norm: Presence
+}
+
+export type Activation = 'silu' | 'gelu' | 'gelu_tanh' | 'relu' | 'relu2' | 'quick_gelu'
 
 export interface ModelConfig {
   /** Key in the registry, such as `llama`. */
@@ -26,28 +65,66 @@ export interface ModelConfig {
   readonly numKvHeads: number
   readonly headDim: number
   readonly intermediateSize: number
-  /** Whether q, k, v and the output projection have biases; absent = as the checkpoint's tensors say. */
-  readonly hasAttentionBias?: boolean
-  /** Whether gate, up and down have biases; absent = as the checkpoint's tensors say. */
-  readonly hasMlpBias?: boolean
-  readonly rmsNormEpsilon: number
-  readonly ropeTheta: number
-  readonly ropeScaling: RopeScaling
-  /** Leading numbers of a head that are rotated; even, ≤ headDim. */
-  readonly rotaryDim: number
-  /** `half` pairs (i, i + rotaryDim / 2), `interleaved` pairs (2i, 2i + 1). */
-  readonly ropeStyle: 'half' | 'interleaved'
-  /** Whether the embedding is also the output matrix. */
-  readonly tieWordEmbeddings: boolean
   readonly vocabSize: number
-  /** Longest sequence the checkpoint was made for. */
+  /** Longest sequence that is computed as the checkpoint means it. */
   readonly maxContextTokens: number
   /** Tokens that end an answer, ascending, each once. */
   readonly eosTokenIds: readonly number[]
+  /** Whether the embedding is also the output matrix. */
+  readonly tieWordEmbeddings: boolean
+  readonly biases: BiasConfig
+  readonly norm: NormConfig
+  /** Norm of queries and keys before the rotation: over each head, or over all heads at once. */
+  readonly qkNorm: 'head' | 'all' | null
+  readonly activation: Activation
+  readonly ropes: readonly RopeSetting[]
+  /** [numLayers] */
+  readonly layers: readonly LayerConfig[]
+  /** Multiplies q · k. */
+  readonly attentionScale: number
+  /** c · tanh(x / c) of the attention's scores. */
+  readonly attentionSoftcap: number | null
+  /** Multiplies the embeddings. */
+  readonly embeddingScale: number
+  /** Multiplies what each half of a layer adds. */
+  readonly residualScale: number
+  /** Multiplies the logits. */
+  readonly logitScale: number
+  /** c · tanh(x / c) of the logits, after `logitScale`. */
+  readonly logitSoftcap: number | null
+  /** What a layer keeps for each token, where that is not `numKvHeads` × `headDim` (latent attention). */
+  readonly kvLayer?: KvLayer
+}
+
+/** What an architecture has that says nothing else. */
+export const PLAIN: Pick<
+  ModelConfig,
+  | 'biases'
+  | 'qkNorm'
+  | 'activation'
+  | 'attentionSoftcap'
+  | 'embeddingScale'
+  | 'residualScale'
+  | 'logitScale'
+  | 'logitSoftcap'
+> = {
+  biases: { qkv: false, attentionOutput: false, mlp: false, norm: false },
+  qkNorm: null,
+  activation: 'silu',
+  attentionSoftcap: null,
+  embeddingScale: 1,
+  residualScale: 1,
+  logitScale: 1,
+  logitSoftcap: null,
+}
+
+/** Layers that are all alike. */
+export function equalLayers(numLayers: number, layer: LayerConfig): readonly LayerConfig[] {
+  return Array.from({ length: numLayers }, () => layer)
 }
 
 /** KV geometry before any graph exists, for estimating memory. */
 export function kvLayersOf(config: ModelConfig): readonly KvLayer[] {
-  const { numLayers, numKvHeads, headDim } = config
-  return Array.from({ length: numLayers }, () => ({ numKvHeads, headDim }))
+  const { numLayers, numKvHeads, headDim, kvLayer } = config
+  return Array.from({ length: numLayers }, () => kvLayer ?? { numKvHeads, headDim })
 }

@@ -10,6 +10,10 @@ import type { ModelConfig } from './model-config.ts'
 
 export interface ModelDefinition {
   readonly modelType: string
+  /** How each kind of checkpoint that the architecture comes in names it. */
+  readonly architectures: Readonly<Partial<Record<Checkpoint['kind'], string>>>
+  /** Whether the checkpoint is of this one, where several go by one name; absent = it is. */
+  claims?(checkpoint: Checkpoint): boolean
   /**
    * Read and check the metadata; one reader for each kind of checkpoint.
    *

@@ -4,10 +4,10 @@
  */
 
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
-import { shown } from './config-keys.ts'
 import { modelError } from './errors.ts'
 import { llama } from './llama.ts'
 import type { ModelDefinition } from './model-definition.ts'
+import { shown } from './reading/config-keys.ts'
 
 const DEFINITIONS: readonly ModelDefinition[] = [llama]
 
@@ -17,19 +17,26 @@ const ARCHITECTURE_KEYS: Readonly<Record<Checkpoint['kind'], string>> = {
   safetensors: 'model_type',
 }
 
-/** Architectures by name, for people. */
-export function knownModelTypes(): readonly string[] {
-  return DEFINITIONS.map(({ modelType }) => modelType)
+/** Architectures by the names that this kind of checkpoint has for them, each once. */
+export function knownModelTypes(kind: Checkpoint['kind'] = 'safetensors'): readonly string[] {
+  const names = DEFINITIONS.map(({ architectures }) => architectures[kind])
+  return [...new Set(names.filter((name) => name !== undefined))]
 }
 
 /** @throws ServingError MODEL_UNSUPPORTED_ARCHITECTURE with the list of known ones */
 export function definitionOf(checkpoint: Checkpoint): ModelDefinition {
-  const key = ARCHITECTURE_KEYS[checkpoint.kind]
+  const { kind } = checkpoint
+  const key = ARCHITECTURE_KEYS[kind]
   const architecture = checkpoint.metadata.get(key)
-  const definition = DEFINITIONS.find(({ modelType }) => modelType === architecture)
+  const definition = DEFINITIONS.find(
+    (candidate) =>
+      architecture !== undefined &&
+      candidate.architectures[kind] === architecture &&
+      (candidate.claims?.(checkpoint) ?? true),
+  )
   if (definition !== undefined) return definition
   const got = architecture === undefined ? 'no such key' : shown(architecture)
   throw modelError('MODEL_UNSUPPORTED_ARCHITECTURE', {
-    details: { file: checkpoint.files[0] ?? '', key, known: knownModelTypes().join(', '), got },
+    details: { file: checkpoint.files[0] ?? '', key, known: knownModelTypes(kind).join(', '), got },
   })
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { PLAIN } from '../../../models/model-config.ts'
+import { ropeFrequencies } from '../../../models/reading/rope.ts'
 import { definitionOf } from '../../../models/registry.ts'
-import { ropeFrequencies } from '../../../models/rope.ts'
 import type { Checkpoint } from '../../../src/checkpoint/checkpoint.ts'
 import { tinyLlamaFolder } from '../../support/tiny-llama-folder.ts'
 
@@ -30,13 +31,21 @@ describe('llama configuration from config.json', () => {
       numKvHeads: 2,
       headDim: 16,
       intermediateSize: 80,
-      hasAttentionBias: false,
-      hasMlpBias: false,
-      rmsNormEpsilon: 1e-5,
-      ropeTheta: 5000,
-      ropeScaling: { linearFactor: 1, factorsTensor: null },
-      rotaryDim: 16,
-      ropeStyle: 'half',
+      ...PLAIN,
+      norm: { kind: 'rms', epsilon: 1e-5, weightOffset: 0 },
+      ropes: [
+        {
+          theta: 5000,
+          rotaryDim: 16,
+          style: 'half',
+          linearFactor: 1,
+          factorsTensor: null,
+          factors: null,
+          magnitude: 1,
+        },
+      ],
+      layers: Array(2).fill({ rope: 0, window: null }),
+      attentionScale: 1 / 4,
       tieWordEmbeddings: false,
       vocabSize: 96,
       maxContextTokens: 512,
@@ -63,11 +72,10 @@ describe('llama configuration from config.json', () => {
     expect(configOf(tinyLlamaFolder(absent))).toMatchObject({
       headDim: 12,
       numKvHeads: 4,
-      rmsNormEpsilon: 1e-6,
-      ropeTheta: 10_000,
+      norm: { epsilon: 1e-6 },
+      ropes: [{ theta: 10_000 }],
       maxContextTokens: 2048,
-      hasAttentionBias: false,
-      hasMlpBias: false,
+      biases: { qkv: false, attentionOutput: false, mlp: false },
       tieWordEmbeddings: false,
       eosTokenIds: [],
     })
@@ -120,7 +128,8 @@ describe('llama configuration from config.json', () => {
   })
 
   it.each([
-    [{ rope_type: 'longrope', factor: 2 }, 'MODEL_UNSUPPORTED_FEATURE', 'rope_type'],
+    [{ rope_type: 'other', factor: 2 }, 'MODEL_UNSUPPORTED_FEATURE', 'rope_type'],
+    [{ rope_type: 'longrope', factor: 2 }, 'MODEL_BAD_METADATA', 'short_factor'],
     [{ rope_type: 'linear' }, 'MODEL_BAD_METADATA', 'factor'],
     [{ rope_type: 'linear', factor: 0 }, 'MODEL_BAD_METADATA', 'factor'],
     [{ rope_type: 'linear', factor: 2, new: 1 }, 'MODEL_UNSUPPORTED_FEATURE', 'new'],
@@ -144,8 +153,7 @@ describe('rope parameters', () => {
   /** Inverse frequencies that the graph gets, and the factor of cosine and sine. */
   function ropeOf(parameters: object, key = 'rope_parameters') {
     const checkpoint = tinyLlamaFolder({ rope_parameters: undefined, [key]: parameters })
-    const { ropeTheta: theta, rotaryDim, ropeScaling } = configOf(checkpoint)
-    const { linearFactor, factors = null, magnitude = 1 } = ropeScaling
+    const { theta, rotaryDim, linearFactor, factors, magnitude } = configOf(checkpoint).ropes[0]!
     const frequencies = ropeFrequencies({ theta, rotaryDim, linearFactor, factors })
     return { frequencies: [...frequencies], magnitude }
   }

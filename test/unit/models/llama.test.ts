@@ -1,13 +1,23 @@
 import { describe, expect, it } from 'vitest'
-import { kvLayersOf } from '../../../models/model-config.ts'
+import { kvLayersOf, PLAIN, type RopeSetting } from '../../../models/model-config.ts'
+import { ropeFrequencies } from '../../../models/reading/rope.ts'
 import { definitionOf } from '../../../models/registry.ts'
-import { ropeFrequencies } from '../../../models/rope.ts'
 import type { Checkpoint } from '../../../src/checkpoint/checkpoint.ts'
 import {
   TINY_LLAMA,
   type TinyLlamaShape,
   tinyLlamaCheckpoint,
 } from '../../support/tiny-llama-gguf.ts'
+
+const PLAIN_ROPE: RopeSetting = {
+  theta: 10_000,
+  rotaryDim: 0,
+  style: 'half',
+  linearFactor: 1,
+  factorsTensor: null,
+  factors: null,
+  magnitude: 1,
+}
 
 function checkpointOf(change: Partial<TinyLlamaShape> = {}) {
   return tinyLlamaCheckpoint({ ...TINY_LLAMA, ...change })
@@ -62,11 +72,12 @@ describe('llama configuration from GGUF', () => {
       numKvHeads: 2,
       headDim: 32,
       intermediateSize: 160,
-      rmsNormEpsilon: 1e-5,
-      ropeTheta: 10_000,
-      ropeScaling: { linearFactor: 1, factorsTensor: null },
-      rotaryDim: 32,
-      ropeStyle: 'interleaved',
+      ...PLAIN,
+      biases: { qkv: 'optional', attentionOutput: 'optional', mlp: 'optional', norm: false },
+      norm: { kind: 'rms', epsilon: 1e-5, weightOffset: 0 },
+      ropes: [{ ...PLAIN_ROPE, rotaryDim: 32, style: 'interleaved' }],
+      layers: Array(3).fill({ rope: 0, window: null }),
+      attentionScale: 1 / Math.sqrt(32),
       tieWordEmbeddings: true,
       vocabSize: 320,
       maxContextTokens: 512,
@@ -125,8 +136,8 @@ describe('llama configuration from GGUF', () => {
   ])('takes rope scaling %j as a division by %d', (keys, linearFactor) => {
     const checkpoint = checkpointOf()
     for (const [key, value] of Object.entries(keys)) checkpoint.metadata.set(key, value)
-    const { ropeScaling } = definitionOf(checkpoint).readConfig(checkpoint)
-    expect(ropeScaling.linearFactor).toBe(linearFactor)
+    const [rope] = definitionOf(checkpoint).readConfig(checkpoint).ropes
+    expect(rope?.linearFactor).toBe(linearFactor)
   })
 
   it('shows no more than a line of a hostile value', () => {

@@ -7,8 +7,8 @@
  * K1 After `refuseUnread` returns, every key below the prefix has been read or was allowed by name.
  */
 
-import type { Checkpoint, MetadataValue } from '../src/checkpoint/checkpoint.ts'
-import { modelError } from './errors.ts'
+import type { Checkpoint, MetadataValue } from '../../src/checkpoint/checkpoint.ts'
+import { modelError } from '../errors.ts'
 
 export interface NumberRange {
   readonly least: number
@@ -89,6 +89,27 @@ export class ConfigKeys {
     throw this.bad(key, `whole numbers from ${least} to ${most}`, value)
   }
 
+  /** Finite numbers, `length` of them. */
+  numbers(key: string, { least, most }: NumberRange, length: number): readonly number[] {
+    const value = this.#value(key)
+    const isRight = (element: MetadataValue): element is number =>
+      typeof element === 'number' && element >= least && element <= most
+    if (Array.isArray(value) && value.length === length && value.every(isRight)) return value
+    throw this.bad(key, `${length} numbers from ${least} to ${most}`, value)
+  }
+
+  /** A list of texts, each one of `allowed`; `null` when absent. */
+  texts<Text extends string>(key: string, allowed: readonly Text[]): readonly Text[] | null {
+    const value = this.#value(key)
+    if (value === undefined) return null
+    if (!Array.isArray(value)) throw this.bad(key, 'a list of texts', value)
+    const isRight = (element: MetadataValue): element is Text =>
+      allowed.some((text) => text === element)
+    const other = value.find((element) => !isRight(element))
+    if (other === undefined && value.every(isRight)) return value
+    throw this.unsupported(key, other ?? null, `a list of ${allowed.join(' or ')}`)
+  }
+
   text(key: string, fallback: string): string {
     const value = this.#value(key)
     if (value === undefined) return fallback
@@ -103,6 +124,15 @@ export class ConfigKeys {
     throw this.bad(key, 'true or false', value)
   }
 
+  /** A key that says nothing of the computation in this place. */
+  ignore(key: string): void {
+    this.#value(key)
+  }
+
+  has(key: string): boolean {
+    return this.#value(key) !== undefined
+  }
+
   /** A list that has `member` when it is there at all. */
   includes(key: string, member: string): void {
     const value = this.#value(key)
@@ -115,6 +145,16 @@ export class ConfigKeys {
     const value = this.#value(key)
     if (value === undefined || neutral.includes(value)) return
     throw this.unsupported(key, value, neutral.map(String).join(' or '))
+  }
+
+  /** Whether somebody has asked for the key. */
+  wasRead(key: string): boolean {
+    return this.#read.has(`${this.#source.prefix}${key}`)
+  }
+
+  /** The key as messages show it. */
+  pathOf(key: string): string {
+    return `${this.#source.path}${key}`
   }
 
   /** @param allowed - keys that say nothing about the computation */
@@ -156,7 +196,7 @@ export class ConfigKeys {
   }
 
   #place(key: string): { file: string; key: string } {
-    return { file: this.#source.file, key: `${this.#source.path}${key}` }
+    return { file: this.#source.file, key: this.pathOf(key) }
   }
 }
 

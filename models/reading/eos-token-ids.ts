@@ -1,8 +1,8 @@
 /** Which tokens end an answer, as a GGUF file's tokenizer keys or a folder's configurations say. Knows no architecture. */
 
-import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
+import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
+import { modelError } from '../errors.ts'
 import { type ConfigKeys, shown } from './config-keys.ts'
-import { modelError } from './errors.ts'
 
 /** End of text, of turn, of message: whichever the model emits, its answer is over. */
 const KEYS = ['eos_token_id', 'eot_token_id', 'eom_token_id']

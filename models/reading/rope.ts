@@ -5,7 +5,7 @@
  * Source: RoFormer, arXiv:2104.09864; linear scaling: kaiokendev, arXiv:2306.15595; factors: ggml `rope_freqs.weight`.
  */
 
-import { invariant } from '../src/base/errors.ts'
+import { invariant } from '../../src/base/errors.ts'
 
 export interface RopeFrequencyOptions {
   readonly theta: number

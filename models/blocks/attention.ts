@@ -1,0 +1,41 @@
+/**
+ * Grouped query attention with its projections, as nearly all decoders have it: q, k and v from one node, whether they
+ * are stored apart or joined; rotated or not; with a window, a soft cap or norms of q and k where the configuration
+ * says so.
+ *
+ * Source: arXiv:2305.13245 (grouped queries).
+ */
+
+import type { GraphValue } from '../../src/graph/graph.ts'
+import type { Block, LayerShape, PartTensors } from './block.ts'
+import type { DecoderLayer } from './layer.ts'
+
+export const attention: Block = { parts, build }
+
+function parts({ config, names }: LayerShape): readonly PartTensors[] {
+  const { hiddenSize, numHeads, numKvHeads, headDim, biases } = config
+  const queryWidth = numHeads * headDim
+  const kvWidth = numKvHeads * headDim
+  const { qkv: bias } = biases
+  const qkv: PartTensors[] = names.has('attn_qkv')
+    ? [{ part: 'attn_qkv', shape: [queryWidth + 2 * kvWidth, hiddenSize], bias }]
+    : [
+        { part: 'attn_q', shape: [queryWidth, hiddenSize], bias },
+        { part: 'attn_k', shape: [kvWidth, hiddenSize], bias },
+        { part: 'attn_v', shape: [kvWidth, hiddenSize], bias },
+      ]
+  const output = { part: 'attn_output', shape: [hiddenSize, queryWidth] } as const
+  return [...qkv, { ...output, bias: biases.attentionOutput }]
+}
+
+function build(layer: DecoderLayer, x: GraphValue): GraphValue {
+  const { builder, model, config, rope, names } = layer
+  const { numHeads, numKvHeads, headDim } = model
+  const stored = names.has('attn_qkv')
+    ? (['attn_qkv'] as const)
+    : (['attn_q', 'attn_k', 'attn_v'] as const)
+  const scale = config.attentionScale ?? model.attentionScale
+  const qkv = layer.linear(x, stored)
+  const attended = builder.pagedAttention(qkv, { numHeads, numKvHeads, headDim, scale, rope })
+  return layer.linear(attended, ['attn_output'])
+}

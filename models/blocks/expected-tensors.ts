@@ -1,0 +1,53 @@
+/** Everything that may be in a decoder's checkpoint, from what its blocks want. Reads no bytes. */
+
+import type { TensorInfo } from '../../src/checkpoint/checkpoint.ts'
+import type { ModelConfig } from '../model-config.ts'
+import type { ExpectedTensor } from '../tensor-check.ts'
+import type { PartTensors, Wiring } from './block.ts'
+import type { TensorNames } from './tensor-names.ts'
+
+/** What vectors may be stored as: they are read whole, never through a quantized kernel. */
+export const DENSE: readonly TensorInfo['format'][] = ['F32', 'F16', 'BF16']
+
+export function expectedTensors(
+  config: ModelConfig,
+  names: TensorNames,
+  layer: Wiring,
+): readonly ExpectedTensor[] {
+  const { hiddenSize, vocabSize, tieWordEmbeddings, biases } = config
+  const tensors: ExpectedTensor[] = [
+    { name: names.embedding, shape: [vocabSize, hiddenSize] },
+    { name: names.norm('weight'), shape: [hiddenSize], formats: DENSE },
+    { name: names.head, shape: [vocabSize, hiddenSize], isOptional: tieWordEmbeddings },
+  ]
+  if (biases.norm !== false) {
+    const isOptional = biases.norm === 'optional'
+    tensors.push({ name: names.norm('bias'), shape: [hiddenSize], isOptional, formats: DENSE })
+  }
+  for (const { factorsTensor, rotaryDim } of config.ropes) {
+    if (factorsTensor === null) continue
+    tensors.push({ name: factorsTensor, shape: [rotaryDim / 2], formats: ['F32'] })
+  }
+  for (let index = 0; index < config.numLayers; index++) {
+    for (const part of layer.parts({ config, names, index })) {
+      tensors.push(...partTensors(names, index, part))
+    }
+  }
+  return tensors
+}
+
+/** A weight, and its bias: must be, must not be, or may be there. */
+function partTensors(names: TensorNames, layer: number, wanted: PartTensors): ExpectedTensor[] {
+  const { part, shape, bias } = wanted
+  const isMatrix = shape.length > 1
+  const stored = isMatrix && names.layout === 'columns' ? [...shape].reverse() : shape
+  const name = names.part(layer, part, 'weight')
+  const tensors: ExpectedTensor[] = [
+    isMatrix ? { name, shape: stored } : { name, shape: stored, formats: DENSE },
+  ]
+  if (bias === false) return tensors
+  const biasName = names.part(layer, part, 'bias')
+  const isOptional = bias === 'optional'
+  tensors.push({ name: biasName, shape: shape.slice(0, 1), isOptional, formats: DENSE })
+  return tensors
+}

@@ -1,0 +1,143 @@
+/**
+ * Under which names an architecture's tensors lie in each kind of checkpoint: one table for a kind, by GGUF's words for
+ * the parts. Most architectures share the standard tables here, or add a few parts to them.
+ *
+ * What a table has says how tensors are stored: `attn_qkv` instead of `attn_q`, `attn_k` and `attn_v` is one joined
+ * matrix. Reads no bytes.
+ */
+
+import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
+
+/** Parts of a layer, by GGUF's words for them. */
+export type Part =
+  | 'attn_norm'
+  | 'attn_q'
+  | 'attn_k'
+  | 'attn_v'
+  | 'attn_qkv'
+  | 'attn_q_norm'
+  | 'attn_k_norm'
+  | 'attn_output'
+  | 'post_attention_norm'
+  | 'ffn_norm'
+  | 'ffn_gate'
+  | 'ffn_up'
+  | 'ffn_gate_up'
+  | 'ffn_down'
+  | 'post_ffw_norm'
+
+export interface NameTable {
+  /** In front of all names but the head's; a checkpoint may leave it off altogether. */
+  readonly prefix: string
+  readonly embedding: string
+  /** Learned positions, if there are any. */
+  readonly positions?: string
+  /** The last norm, without `.weight`. */
+  readonly norm: string
+  readonly head: string
+  /** Of layer `n`: this, `.n.`, the part, `.weight` or `.bias`. */
+  readonly layers: string
+  readonly parts: Readonly<Partial<Record<Part, string>>>
+  /** `columns`: matrices of layers are stored [in, out]. */
+  readonly layout?: 'rows' | 'columns'
+}
+
+export type NameTables = Readonly<Record<Checkpoint['kind'], NameTable>>
+
+/** Of llama and most after it. */
+export const STANDARD_NAMES: NameTables = {
+  gguf: {
+    prefix: '',
+    embedding: 'token_embd.weight',
+    norm: 'output_norm',
+    head: 'output.weight',
+    layers: 'blk',
+    parts: {
+      attn_norm: 'attn_norm',
+      attn_q: 'attn_q',
+      attn_k: 'attn_k',
+      attn_v: 'attn_v',
+      attn_output: 'attn_output',
+      ffn_norm: 'ffn_norm',
+      ffn_gate: 'ffn_gate',
+      ffn_up: 'ffn_up',
+      ffn_down: 'ffn_down',
+    },
+  },
+  safetensors: {
+    prefix: 'model.',
+    embedding: 'embed_tokens.weight',
+    norm: 'norm',
+    head: 'lm_head.weight',
+    layers: 'layers',
+    parts: {
+      attn_norm: 'input_layernorm',
+      attn_q: 'self_attn.q_proj',
+      attn_k: 'self_attn.k_proj',
+      attn_v: 'self_attn.v_proj',
+      attn_output: 'self_attn.o_proj',
+      ffn_norm: 'post_attention_layernorm',
+      ffn_gate: 'mlp.gate_proj',
+      ffn_up: 'mlp.up_proj',
+      ffn_down: 'mlp.down_proj',
+    },
+  },
+}
+
+/** Parts that an architecture has more, or under another name, or (`null`) not. */
+type PartChanges = Readonly<Partial<Record<Part, string | null>>>
+
+/** The standard tables with other parts. */
+export function namesWith(changes: Readonly<Record<Checkpoint['kind'], PartChanges>>): NameTables {
+  const changed = (kind: Checkpoint['kind']): NameTable => {
+    const parts = { ...STANDARD_NAMES[kind].parts, ...changes[kind] }
+    const kept = Object.entries(parts).filter(([, name]) => name !== null)
+    return { ...STANDARD_NAMES[kind], parts: Object.fromEntries(kept) }
+  }
+  return { gguf: changed('gguf'), safetensors: changed('safetensors') }
+}
+
+/** A table's names in one checkpoint: with its prefix, or without where the checkpoint leaves it off. */
+export class TensorNames {
+  readonly layout: 'rows' | 'columns'
+  readonly #table: NameTable
+  readonly #prefix: string
+
+  constructor({ tensors }: Checkpoint, table: NameTable) {
+    this.#table = table
+    this.layout = table.layout ?? 'rows'
+    const { prefix, embedding } = table
+    const isBare = tensors.has(embedding) && !tensors.has(`${prefix}${embedding}`)
+    this.#prefix = isBare ? '' : prefix
+  }
+
+  get embedding(): string {
+    return `${this.#prefix}${this.#table.embedding}`
+  }
+
+  get positions(): string | null {
+    const { positions } = this.#table
+    return positions === undefined ? null : `${this.#prefix}${positions}`
+  }
+
+  get head(): string {
+    return this.#table.head
+  }
+
+  norm(what: 'weight' | 'bias'): string {
+    return `${this.#prefix}${this.#table.norm}.${what}`
+  }
+
+  has(part: Part): boolean {
+    return this.#table.parts[part] !== undefined
+  }
+
+  /** Of a layer; a table without the part is a mistake of the architecture's file. */
+  part(layer: number, part: Part, what: 'weight' | 'bias'): string {
+    return this.inLayer(layer, `${this.#table.parts[part] ?? `no-${part}`}.${what}`)
+  }
+
+  inLayer(layer: number, name: string): string {
+    return `${this.#prefix}${this.#table.layers}.${layer}.${name}`
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * The sizes that every GGUF architecture says under the same keys. Reads metadata and the embedding's shape; no other
+ * tensor. Source: ggml `docs/gguf.md` and llama.cpp's `load_hparams`, whose defaults for absent keys are repeated here.
+ */
+
+import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
+import { STANDARD_NAMES } from '../blocks/tensor-names.ts'
+import { modelError } from '../errors.ts'
+import { tensorOf } from '../tensor-check.ts'
+import { CONTEXT, COUNT, SIZE, VOCABULARY } from './bounds.ts'
+import type { ConfigKeys } from './config-keys.ts'
+import { ggufEosTokenIds } from './eos-token-ids.ts'
+import type { Sizes } from './json-sizes.ts'
+
+/** @throws ServingError MODEL_BAD_METADATA, MODEL_UNSUPPORTED_FEATURE */
+export function readGgufSizes(keys: ConfigKeys, checkpoint: Checkpoint): Sizes {
+  const hiddenSize = keys.integer('embedding_length', SIZE)
+  const numHeads = keys.integer('attention.head_count', COUNT)
+  const numKvHeads = keys.integer('attention.head_count_kv', COUNT, numHeads)
+  if (numHeads % numKvHeads !== 0) {
+    throw keys.unsupported('attention.head_count_kv', numKvHeads, `a divisor of ${numHeads}`)
+  }
+  const headDim = keys.integer('attention.key_length', SIZE, hiddenSize / numHeads)
+  if (!Number.isInteger(headDim)) {
+    throw keys.unsupported('attention.head_count', numHeads, `a divisor of ${hiddenSize}`)
+  }
+  keys.neutral('attention.value_length', [headDim])
+  const vocabSize = readVocabSize(checkpoint, keys)
+  return {
+    hiddenSize,
+    numLayers: keys.integer('block_count', COUNT),
+    numHeads,
+    numKvHeads,
+    headDim,
+    intermediateSize: keys.integer('feed_forward_length', SIZE),
+    vocabSize,
+    maxContextTokens: keys.integer('context_length', CONTEXT),
+    eosTokenIds: ggufEosTokenIds(checkpoint, vocabSize),
+    tieWordEmbeddings: !checkpoint.tensors.has(STANDARD_NAMES.gguf.head),
+  }
+}
+
+function readVocabSize(checkpoint: Checkpoint, keys: ConfigKeys): number {
+  const [rows = 0] = tensorOf(checkpoint, STANDARD_NAMES.gguf.embedding).shape
+  const stated = keys.integer('vocab_size', VOCABULARY, rows)
+  if (stated === rows) return rows
+  throw modelError('MODEL_BAD_METADATA', {
+    details: {
+      file: checkpoint.files[0] ?? '',
+      key: keys.pathOf('vocab_size'),
+      expected: `${rows}, the rows of token_embd.weight,`,
+      got: stated,
+    },
+  })
+}
+
+/** Keys of related architectures that some converters write with the value that changes nothing. */
+export function refuseOtherGguf(keys: ConfigKeys, { maxContextTokens }: Sizes): void {
+  keys.neutral('expert_count', [0])
+  keys.neutral('expert_used_count', [0])
+  keys.neutral('attention.causal', [true])
+  keys.neutral('attention.clamp_kqv', [0])
+  keys.neutral('attention.max_alibi_bias', [0])
+  keys.neutral('use_parallel_residual', [false])
+  keys.neutral('tensor_data_layout', ['Meta AI original pth'])
+  if (!keys.wasRead('attention.sliding_window')) {
+    keys.neutral('attention.sliding_window', [0, maxContextTokens])
+  }
+  for (const key of ['attention.scale', 'logit_scale', 'residual_scale', 'embedding_scale']) {
+    if (!keys.wasRead(key)) keys.neutral(key, key === 'attention.scale' ? [0] : [0, 1])
+  }
+  keys.refuseUnread(ALLOWED)
+}
+
+/** They name the file's layout, its training, or repeat what other keys say. */
+const ALLOWED: readonly string[] = [
+  'rope.scaling.original_context_length',
+  'rope.scaling.finetuned',
+]
