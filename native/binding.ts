@@ -26,6 +26,8 @@ export interface NativeCapabilities {
 export interface NativeKvLayer {
   readonly numKvHeads: number
   readonly headDim: number
+  /** Width of V where it is not that of K. */
+  readonly valueDim?: number
 }
 
 export interface NativeModelOptions {

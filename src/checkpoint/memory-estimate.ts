@@ -44,7 +44,11 @@ export function estimateWeights(checkpoint: Checkpoint): WeightsEstimate {
 
 export interface KvGeometry {
   /** One entry per attention layer. */
-  readonly layers: readonly { readonly numKvHeads: number; readonly headDim: number }[]
+  readonly layers: readonly {
+    readonly numKvHeads: number
+    readonly headDim: number
+    readonly valueDim?: number
+  }[]
   readonly dtype: 'f32' | 'bf16'
 }
 
@@ -52,6 +56,8 @@ export interface KvGeometry {
 export function kvBytesPerToken({ layers, dtype }: KvGeometry): number {
   const elementBytes = dtype === 'f32' ? 4 : 2
   let elements = 0
-  for (const { numKvHeads, headDim } of layers) elements += 2 * numKvHeads * headDim
+  for (const { numKvHeads, headDim, valueDim = headDim } of layers) {
+    elements += numKvHeads * (headDim + valueDim)
+  }
   return elements * elementBytes
 }

@@ -62,7 +62,9 @@ export function planMemory(input: MemoryPlanInput): MemoryPlan {
 
 function bytesPerToken({ kvLayers, kvDtype }: MemoryPlanInput): number {
   let elements = 0
-  for (const { numKvHeads, headDim } of kvLayers) elements += 2 * numKvHeads * headDim
+  for (const { numKvHeads, headDim, valueDim = headDim } of kvLayers) {
+    elements += numKvHeads * (headDim + valueDim)
+  }
   return elements * KV_ELEMENT_BYTES[kvDtype]
 }
 

@@ -27,16 +27,26 @@ export interface RopeOptions {
   readonly frequencies: Float32Array
   /** Multiplies cos and sin; default 1. */
   readonly scale?: number
+  /** First rotated number of each head; default 0. */
+  readonly offset?: number
 }
 
 export interface AttentionOptions {
   readonly numHeads: number
   readonly numKvHeads: number
   readonly headDim: number
+  /** Width of a value; default headDim. */
+  readonly valueDim?: number
   /** Multiplies q · k. */
   readonly scale: number
-  /** `null` = no rotation. */
+  /** `null` = no rotation. Frequencies for fewer than headDim numbers rotate a part of each head. */
   readonly rope: RopeOptions | null
+  /** Keys that a row sees, itself included; `null` = all before it, as by default. */
+  readonly window?: number | null
+  /** c · tanh(s / c) of each scaled score; `null` = none, as by default. */
+  readonly softcap?: number | null
+  /** One logit a head, [numHeads], that takes part in the softmax and has no value; `null` = none, as by default. */
+  readonly sinks?: TensorInfo | null
 }
 
 const INPUTS: readonly GraphValue[] = [
@@ -121,26 +131,16 @@ export class GraphBuilder {
     return this.#add(name, 'Linear', [x.name], attributes, [['out', shape]])[0]
   }
 
-  /** Causal attention over a KV layer of its own; `qkv` holds q, k and v side by side → `[T, numHeads * headDim]`. */
+  /** Causal attention over a KV layer of its own; `qkv` holds q, k and v side by side → `[T, numHeads * valueDim]`. */
   pagedAttention(qkv: GraphValue, options: AttentionOptions): GraphValue {
-    const { numHeads, numKvHeads, headDim, scale, rope } = options
+    const { numHeads, numKvHeads, headDim, valueDim = headDim } = options
     const name = this.#nodeName('attention')
-    expectShape(name, qkv.name, ['T', (numHeads + 2 * numKvHeads) * headDim], qkv.shape)
-    const attributes: Record<string, AttributeValue> = {
-      layer: this.#kvLayers.length,
-      numHeads,
-      numKvHeads,
-      headDim,
-      scale,
-      ropeStyle: rope?.style ?? 'none',
-    }
-    if (rope !== null) {
-      attributes.ropeFrequencies = this.#weights.constant('rope.frequencies', rope.frequencies)
-      attributes.ropeScale = rope.scale ?? 1
-    }
-    this.#kvLayers.push({ numKvHeads, headDim })
+    const width = (numHeads + numKvHeads) * headDim + numKvHeads * valueDim
+    expectShape(name, qkv.name, ['T', width], qkv.shape)
+    const attributes = this.#attentionAttributes(name, options)
+    this.#kvLayers.push({ numKvHeads, headDim, ...(valueDim !== headDim && { valueDim }) })
     const inputs = [qkv.name, ...STEP_INPUTS]
-    const shape = ['T', numHeads * headDim] as const
+    const shape = ['T', numHeads * valueDim] as const
     return this.#add(name, 'PagedAttention', inputs, attributes, [['out', shape]])[0]
   }
 
@@ -184,6 +184,31 @@ export class GraphBuilder {
   ): Record<string, AttributeValue> {
     expectShape(node, tensor.name, [widthOf(x)], tensor.shape)
     return { weight: this.#weights.vector([tensor]).name, epsilon, weightOffset }
+  }
+
+  #attentionAttributes(node: string, options: AttentionOptions): Record<string, AttributeValue> {
+    const { numHeads, numKvHeads, headDim, valueDim, scale, rope, window, softcap, sinks } = options
+    const attributes: Record<string, AttributeValue> = {
+      layer: this.#kvLayers.length,
+      numHeads,
+      numKvHeads,
+      headDim,
+      scale,
+      ropeStyle: rope?.style ?? 'none',
+    }
+    if (rope !== null) {
+      attributes.ropeFrequencies = this.#weights.constant('rope.frequencies', rope.frequencies)
+      attributes.ropeScale = rope.scale ?? 1
+      if (rope.offset !== undefined) attributes.ropeOffset = rope.offset
+    }
+    if (valueDim !== undefined) attributes.valueDim = valueDim
+    if (window != null) attributes.window = window
+    if (softcap != null) attributes.softcap = softcap
+    if (sinks != null) {
+      expectShape(node, sinks.name, [numHeads], sinks.shape)
+      attributes.sinks = this.#weights.vector([sinks]).name
+    }
+    return attributes
   }
 
   #node(

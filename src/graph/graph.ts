@@ -38,6 +38,8 @@ export type GraphWeight =
 export interface KvLayer {
   readonly numKvHeads: number
   readonly headDim: number
+  /** Width of a value; absent = headDim. */
+  readonly valueDim?: number
 }
 
 export interface Graph {

@@ -120,7 +120,7 @@ describe('createSession refuses', () => {
       'heads that disagree with the KV',
       'attention.0',
       { numKvHeads: { int: 4 } },
-      /KV of layer 0 has 2 and 32/,
+      /KV of layer 0 has \(2, 32, 32\)/,
     ],
     [
       'heads that cannot be shared out',
@@ -142,6 +142,31 @@ describe('createSession refuses', () => {
       /ropeStyle must be none, half or interleaved/,
     ],
     [
+      'values of another width than the KV',
+      'attention.0',
+      { valueDim: { int: 16 } },
+      /are \(2, 32, 16\), but the KV of layer 0 has/,
+    ],
+    [
+      'sinks that are not one a head',
+      'attention.0',
+      { sinks: { text: 'norm1.0' } },
+      /sinks "norm1.0" are 64 numbers, but there are 4 heads/,
+    ],
+    [
+      'a negative soft cap',
+      'attention.0',
+      { softcap: { float: -1 } },
+      /softcap must be 0 or more, got -1/,
+    ],
+    ['a negative window', 'attention.0', { window: { int: -1 } }, /window must be 0 to/],
+    [
+      'a rotation beyond the head',
+      'attention.0',
+      { ropeOffset: { int: 2 } },
+      /rotates 32 numbers from 2 on, but headDim is 32/,
+    ],
+    [
       'a rope without frequencies',
       'attention.0',
       { ropeFrequencies: undefined },
@@ -151,7 +176,7 @@ describe('createSession refuses', () => {
       'a rope wider than a head',
       'attention.0',
       { ropeFrequencies: { text: 'normOut' } },
-      /rotates 128 numbers, but headDim is 32/,
+      /rotates 128 numbers from 0 on, but headDim is 32/,
     ],
     [
       'frequencies without a rope',

@@ -47,6 +47,7 @@ fn measure(dtype: KvDtype, seqs: usize, rows: usize, context: usize, threads: us
     let shape = KvLayerShape {
         num_kv_heads: KV_HEADS,
         head_dim: DIM,
+        value_dim: DIM,
     };
     let mut kv = KvPool::new(&[shape], dtype, BLOCK, num_blocks).expect("a KV pool");
     let frequencies: Vec<f32> = (0..DIM / 2)
@@ -84,7 +85,12 @@ fn measure(dtype: KvDtype, seqs: usize, rows: usize, context: usize, threads: us
             num_heads: HEADS,
             num_kv_heads: KV_HEADS,
             head_dim: DIM,
+            value_dim: DIM,
             scale: 0.125,
+            window: usize::MAX,
+            softcap: 0.0,
+            sinks: None,
+            rope_offset: 0,
             rope_style: RopeStyle::Half,
             rope: Some(&rope),
             qkv: &qkv,

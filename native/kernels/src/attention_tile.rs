@@ -3,14 +3,17 @@
 //! Positions are cut into splits of 256, at absolute positions. Of each split a vector gets (max, sum, weighted V) from
 //! its own visible positions, all started from nothing; splits are then joined in ascending order:
 //! ```text
-//! scores  s[t] = scale · Σ_d q[d] k[t][d]          d ascending, 16 tokens a vector
+//! scores  s[t] = scale · Σ_d q[d] k[t][d]          d ascending, 16 tokens a vector; then c · tanh(s / c) if soft-capped
 //! split   m = max s;  p[t] = e^(s[t] − m);  l = Σ p (16 lanes, then the tree);  a[d] = Σ_t p[t] v[t][d]   t ascending
-//! join    M' = max(M, m);  L = L·e^(M − M') + l·e^(m − M');  A likewise
+//! join    M' = max(M, m);  L = L·e^(M − M') + l·e^(m − M');  A likewise;  a sink is M and L = 1 before the first split
 //! ```
-//! Nothing here depends on which vectors share the tile, so a row has the same bits in prefill and in decode.
+//! A window hides positions before a vector's first: splits wholly before it are skipped, and within its split the
+//! hidden ones take no part, so what is left is added in the same order. Nothing here depends on which vectors share the tile, so a row has the same bits in prefill and in decode.
+
+use std::ops::Range;
 
 use crate::attention_values::weigh;
-use crate::kv_pool::{KvDtype, KvLayer, KvPool, MAX_HEAD_DIM};
+use crate::kv_pool::{KvDtype, KvLayer, KvPool, MAX_VALUE_DIM};
 use crate::simd::{LANES, Simd};
 
 /// Query vectors a tile holds: 6 × 2 score accumulators, or 6 × 4 of V, fill 24 of 32 registers.
@@ -19,12 +22,15 @@ pub(crate) const SPLIT: usize = 256;
 
 pub(crate) struct Tile {
     pub queries: [*const f32; MAX_VECTORS], // each [head_dim]
-    pub outputs: [*mut f32; MAX_VECTORS],   // each [head_dim]
-    /// Visible positions of each vector, ≥ 1.
+    pub outputs: [*mut f32; MAX_VECTORS],   // each [value_dim]
+    /// Each vector sees the positions `first … limit`, at least one.
+    pub firsts: [usize; MAX_VECTORS],
     pub limits: [usize; MAX_VECTORS],
+    pub sinks: [Option<f32>; MAX_VECTORS],
     pub count: usize,
-    pub head_dim: usize,
     pub scale: f32,
+    /// 0 = none.
+    pub softcap: f32,
     /// Ask ahead for the next K and the own V: pays where KV comes from memory and little is computed with it, as when
     /// one row decodes. One thread, 8 sequences at context 4096 (Zen 5, 2026-11-23): bf16 2,094 -> 839 µs, f32
     /// 2,502 -> 2,093; a prefill from cache would lose 6 %.
@@ -32,7 +38,8 @@ pub(crate) struct Tile {
     pub task: Task,
 }
 
-/// What to do with a tile. `Split` for every split and then `Join` gives the bits of `Whole`, in parallel.
+/// What to do with a tile. `Split` for every split from the first visible one and then `Join` gives the bits of `Whole`,
+/// in parallel.
 #[derive(Clone, Copy)]
 pub(crate) enum Task {
     Whole,
@@ -41,8 +48,9 @@ pub(crate) enum Task {
         index: usize,
         to: *mut f32,
     },
-    /// Join the results of all splits, which lie one after the other.
+    /// Join the results of all splits from `first` on, which lie one after the other.
     Join {
+        first: usize,
         from: *const f32,
     },
 }
@@ -53,17 +61,28 @@ pub(crate) fn part_len(layer: &KvLayer) -> usize {
 }
 
 impl Tile {
-    pub fn new(count: usize, head_dim: usize, scale: f32) -> Self {
+    pub fn new(count: usize, task: Task) -> Self {
         Self {
             queries: [std::ptr::null(); MAX_VECTORS],
             outputs: [std::ptr::null_mut(); MAX_VECTORS],
+            firsts: [0; MAX_VECTORS],
             limits: [0; MAX_VECTORS],
+            sinks: [None; MAX_VECTORS],
             count,
-            head_dim,
-            scale,
+            scale: 1.0,
+            softcap: 0.0,
             fetches: false,
-            task: Task::Whole,
+            task,
         }
+    }
+
+    /// What each vector sees of the split at `start`, as offsets; empty ranges are `0..0`.
+    fn visible<const Q: usize>(&self, start: usize) -> [Range<usize>; Q] {
+        std::array::from_fn(|vector| {
+            let first = self.firsts[vector].saturating_sub(start);
+            let last = self.limits[vector].saturating_sub(start).min(SPLIT);
+            if first < last { first..last } else { 0..0 }
+        })
     }
 }
 
@@ -89,7 +108,7 @@ impl Element for u16 {
 
 /// # Safety
 /// `blocks` names a block of the pool for every position below the tile's limits, whose KV of `layer` has been written;
-/// queries and outputs are valid for `head_dim` values; 1 ≤ count ≤ 6.
+/// queries are valid for the layer's `head_dim` values, outputs for its `value_dim`; 1 ≤ count ≤ 6.
 pub(crate) unsafe fn attend_tile(
     kv: &KvPool,
     layer: &KvLayer,
@@ -128,8 +147,8 @@ pub(crate) unsafe fn attend_tile(
 #[repr(align(64))]
 pub(crate) struct Work<const Q: usize> {
     pub scores: [[f32; SPLIT]; Q],
-    joined: [[f32; MAX_HEAD_DIM]; Q],
-    pub split: [[f32; MAX_HEAD_DIM]; Q],
+    joined: [[f32; MAX_VALUE_DIM]; Q],
+    pub split: [[f32; MAX_VALUE_DIM]; Q],
     max: [f32; Q],
     sum: [f32; Q],
 }
@@ -146,42 +165,41 @@ unsafe fn attend<S: Simd, E: Element, const Q: usize>(
     let work = &mut *work.as_mut_ptr();
     let stride = layer.v_stride;
     for vector in 0..Q {
-        work.max[vector] = f32::NEG_INFINITY;
-        work.sum[vector] = 0.0;
+        (work.max[vector], work.sum[vector]) = match tile.sinks[vector] {
+            Some(sink) => (sink, 1.0),
+            None => (f32::NEG_INFINITY, 0.0),
+        };
         for d in (0..stride).step_by(LANES) {
             S::store(work.joined[vector].as_mut_ptr().add(d), S::splat(0.0));
         }
     }
     let longest = tile.limits[..Q].iter().copied().max().unwrap_or(0);
+    let earliest = tile.firsts[..Q].iter().copied().min().unwrap_or(0);
     let part_stride = stride + LANES;
     let starts = match tile.task {
         Task::Split { index, .. } => index * SPLIT..longest.min((index + 1) * SPLIT),
-        Task::Whole | Task::Join { .. } => 0..longest,
+        Task::Whole | Task::Join { .. } => earliest / SPLIT * SPLIT..longest,
     };
     for start in starts.step_by(SPLIT) {
-        let mut visible = [0; Q];
-        let mut split_max = [0.0; Q];
-        let mut split_sum = [0.0; Q];
-        for vector in 0..Q {
-            visible[vector] = tile.limits[vector].saturating_sub(start).min(SPLIT);
-        }
-        if let Task::Join { from } = tile.task {
-            let part = from.add(start / SPLIT * MAX_VECTORS * part_stride);
-            for vector in (0..Q).filter(|&vector| visible[vector] > 0) {
+        let visible = tile.visible::<Q>(start);
+        if let Task::Join { first, from } = tile.task {
+            let part = from.add((start / SPLIT - first) * MAX_VECTORS * part_stride);
+            for vector in (0..Q).filter(|&vector| !visible[vector].is_empty()) {
                 let part = part.add(vector * part_stride);
                 let (max, sum) = (*part.add(stride), *part.add(stride + 1));
                 join::<S, Q>(work, vector, max, sum, part, stride);
             }
             continue;
         }
-        let end = longest.min(start + SPLIT);
-        scores::<S, E, Q>(kv, layer, blocks, head, tile, start, end, work);
-        for vector in (0..Q).filter(|&vector| visible[vector] > 0) {
+        let (mut split_max, mut split_sum) = ([0.0; Q], [0.0; Q]);
+        let seen = earliest.saturating_sub(start)..(longest - start).min(SPLIT);
+        scores::<S, E, Q>(kv, layer, blocks, head, tile, start, &seen, work);
+        for vector in (0..Q).filter(|&vector| !visible[vector].is_empty()) {
             (split_max[vector], split_sum[vector]) =
-                softmax::<S>(&mut work.scores[vector], visible[vector], tile.scale);
+                softmax::<S>(&mut work.scores[vector], &visible[vector], tile);
         }
         weigh::<S, E, Q>(kv, layer, blocks, head, start, &visible, work);
-        for vector in (0..Q).filter(|&vector| visible[vector] > 0) {
+        for vector in (0..Q).filter(|&vector| !visible[vector].is_empty()) {
             let (max, sum) = (split_max[vector], split_sum[vector]);
             let split = work.split[vector].as_ptr();
             if let Task::Split { to, .. } = tile.task {
@@ -199,7 +217,7 @@ unsafe fn attend<S: Simd, E: Element, const Q: usize>(
     }
     for vector in 0..Q {
         let sum = work.sum[vector];
-        for d in 0..tile.head_dim {
+        for d in 0..layer.shape.value_dim {
             *tile.outputs[vector].add(d) = work.joined[vector][d] / sum;
         }
     }
@@ -232,8 +250,8 @@ unsafe fn join<S: Simd, const Q: usize>(
     }
 }
 
-/// Raw scores of positions `start … end` for all vectors, rounded up to whole groups of 16; those past a vector's own
-/// limit are never read.
+/// Raw scores of the positions `seen` of the split at `start` for all vectors, widened to whole groups of 16; those that
+/// a vector does not see are never read.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn scores<S: Simd, E: Element, const Q: usize>(
@@ -243,10 +261,11 @@ unsafe fn scores<S: Simd, E: Element, const Q: usize>(
     head: usize,
     tile: &Tile,
     start: usize,
-    end: usize,
+    seen: &Range<usize>,
     work: &mut Work<Q>,
 ) {
-    let dim = tile.head_dim;
+    let dim = layer.shape.head_dim;
+    let end = start + seen.end;
     let group_at = |position: usize| {
         let (block, offset) = (
             blocks[position / kv.block_size] as usize,
@@ -262,7 +281,7 @@ unsafe fn scores<S: Simd, E: Element, const Q: usize>(
         let values = kv.v(layer, block, head).cast::<E>();
         values.add(offset * layer.v_stride)
     };
-    let mut position = start;
+    let mut position = start + seen.start / LANES * LANES;
     while position + LANES < end {
         let (first, second) = (group_at(position), group_at(position + LANES));
         let mut sums = [[S::splat(0.0); 2]; Q];
@@ -318,17 +337,27 @@ unsafe fn scores<S: Simd, E: Element, const Q: usize>(
     }
 }
 
-/// Scores to weights in place; returns the largest scaled score and the sum of weights.
+/// Scores to weights in place; returns the largest finished score and the sum of weights.
 #[inline(always)]
-unsafe fn softmax<S: Simd>(scores: &mut [f32; SPLIT], visible: usize, scale: f32) -> (f32, f32) {
-    let groups = visible.div_ceil(LANES);
-    for hidden in visible..groups * LANES {
-        scores[hidden] = f32::NEG_INFINITY;
+unsafe fn softmax<S: Simd>(
+    scores: &mut [f32; SPLIT],
+    visible: &Range<usize>,
+    tile: &Tile,
+) -> (f32, f32) {
+    let groups = visible.start / LANES..visible.end.div_ceil(LANES);
+    if tile.softcap > 0.0 {
+        let (cap, factor) = (S::splat(tile.softcap), S::splat(tile.scale / tile.softcap));
+        for group in groups.clone() {
+            let at = scores.as_mut_ptr().add(group * LANES);
+            S::store(at, S::mul(S::tanh(S::mul(S::load(at), factor)), cap));
+        }
     }
+    scores[groups.start * LANES..visible.start].fill(f32::NEG_INFINITY);
+    scores[visible.end..groups.end * LANES].fill(f32::NEG_INFINITY);
     let scores = scores.as_mut_ptr();
-    let factor = S::splat(scale);
+    let factor = S::splat(if tile.softcap > 0.0 { 1.0 } else { tile.scale });
     let mut largest = S::splat(f32::NEG_INFINITY);
-    for group in 0..groups {
+    for group in groups.clone() {
         let at = scores.add(group * LANES);
         let scaled = S::mul(S::load(at), factor);
         S::store(at, scaled);
@@ -336,7 +365,7 @@ unsafe fn softmax<S: Simd>(scores: &mut [f32; SPLIT], visible: usize, scale: f32
     }
     let largest = S::max_lane(largest);
     let mut sums = S::splat(0.0);
-    for group in 0..groups {
+    for group in groups {
         let at = scores.add(group * LANES);
         let weight = S::exp(S::sub(S::load(at), S::splat(largest)));
         S::store(at, weight);

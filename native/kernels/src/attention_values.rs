@@ -3,6 +3,8 @@
 //! Each output is summed over positions ascending, by one fused operation a position; a vector's hidden positions take no
 //! part. Knows nothing of scores or of how splits are joined (`attention_tile`).
 
+use std::ops::Range;
+
 use crate::attention_tile::{Element, Work};
 use crate::kv_pool::{KvLayer, KvPool};
 use crate::simd::{LANES, Simd};
@@ -18,12 +20,21 @@ pub(crate) unsafe fn weigh<S: Simd, E: Element, const Q: usize>(
     blocks: &[i32],
     head: usize,
     start: usize,
-    visible: &[usize; Q],
+    visible: &[Range<usize>; Q],
     work: &mut Work<Q>,
 ) {
     let (stride, block_size) = (layer.v_stride, kv.block_size);
-    let shared = visible.iter().copied().min().unwrap_or(0);
-    let longest = visible.iter().copied().max().unwrap_or(0);
+    let seeing = || visible.iter().filter(|range| !range.is_empty());
+    let any_start = seeing().map(|range| range.start).min().unwrap_or(0);
+    let any_end = seeing().map(|range| range.end).max().unwrap_or(0);
+    // What all see: everything but the edges of windows and of causality.
+    let all_start = visible.iter().map(|range| range.start).max().unwrap_or(0);
+    let all_end = visible.iter().map(|range| range.end).min().unwrap_or(0);
+    let all = if all_start < all_end {
+        all_start..all_end
+    } else {
+        any_end..any_end
+    };
     let value_at = |offset: usize| {
         let position = start + offset;
         let block = blocks[position / block_size] as usize;
@@ -35,12 +46,33 @@ pub(crate) unsafe fn weigh<S: Simd, E: Element, const Q: usize>(
     while first < stride {
         let columns = ((stride - first) / LANES).min(COLUMNS);
         let mut sums = [[S::splat(0.0); COLUMNS]; Q];
+        // Positions that only some vectors see: a hidden value is not even multiplied by 0, it might not be a number.
+        macro_rules! edge {
+            ($range:expr) => {
+                for t in $range {
+                    let value = value_at(t).add(first);
+                    for column in 0..COLUMNS {
+                        if column >= columns {
+                            break;
+                        }
+                        let loaded = E::load::<S>(value.add(column * LANES));
+                        for vector in 0..Q {
+                            if visible[vector].contains(&t) {
+                                let weight = S::splat(work.scores[vector][t]);
+                                sums[vector][column] = S::fma(weight, loaded, sums[vector][column]);
+                            }
+                        }
+                    }
+                }
+            };
+        }
+        edge!(any_start..all.start);
         if columns == COLUMNS {
-            let mut t = 0;
-            while t < shared {
+            let mut t = all.start;
+            while t < all.end {
                 // Sixteen positions at most between two looks into the block table.
                 let values = value_at(t).add(first);
-                let run = (LANES - (start + t) % LANES).min(shared - t);
+                let run = (LANES - (start + t) % LANES).min(all.end - t);
                 for step in 0..run {
                     let value = values.add(step * stride);
                     let mut loaded = [S::splat(0.0); COLUMNS];
@@ -58,9 +90,12 @@ pub(crate) unsafe fn weigh<S: Simd, E: Element, const Q: usize>(
                 t += run;
             }
         } else {
-            for t in 0..shared {
+            for t in all.clone() {
                 let value = value_at(t).add(first);
-                for column in 0..columns {
+                for column in 0..COLUMNS {
+                    if column >= columns {
+                        break;
+                    }
                     let loaded = E::load::<S>(value.add(column * LANES));
                     for vector in 0..Q {
                         let weight = S::splat(work.scores[vector][t]);
@@ -69,19 +104,7 @@ pub(crate) unsafe fn weigh<S: Simd, E: Element, const Q: usize>(
                 }
             }
         }
-        // Positions that only some vectors see: a hidden value is not even multiplied by 0, it might not be a number.
-        for t in shared..longest {
-            let value = value_at(t).add(first);
-            for column in 0..columns {
-                let loaded = E::load::<S>(value.add(column * LANES));
-                for vector in 0..Q {
-                    if t < visible[vector] {
-                        let weight = S::splat(work.scores[vector][t]);
-                        sums[vector][column] = S::fma(weight, loaded, sums[vector][column]);
-                    }
-                }
-            }
-        }
+        edge!(all.end..any_end);
         for vector in 0..Q {
             for column in 0..columns {
                 S::store(

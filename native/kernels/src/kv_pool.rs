@@ -3,7 +3,7 @@
 //! Owns one anonymous mapping whose pages are touched when first written. Per layer and block, for each KV head:
 //! ```text
 //! K  [blockSize / 16][headDim][16]   sixteen tokens side by side: scores of 16 tokens are one vector
-//! V  [blockSize][stride]             stride = headDim rounded up to 16
+//! V  [blockSize][stride]             stride = valueDim rounded up to 16
 //! ```
 //! Elements are f32 or bf16 (rounded to nearest even when stored). Knows nothing of sequences.
 
@@ -29,11 +29,15 @@ impl KvDtype {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KvLayerShape {
     pub num_kv_heads: usize,
+    /// Of queries and keys.
     pub head_dim: usize,
+    /// Of values.
+    pub value_dim: usize,
 }
 
-/// Widest head the kernels hold in their working memory.
-pub(crate) const MAX_HEAD_DIM: usize = 256;
+/// Widest key and widest value that the kernels hold in their working memory; latent attention has 576 and 512.
+pub(crate) const MAX_HEAD_DIM: usize = 1024;
+pub(crate) const MAX_VALUE_DIM: usize = 512;
 
 pub(crate) struct KvLayer {
     pub shape: KvLayerShape,
@@ -63,7 +67,7 @@ unsafe impl Send for KvPool {}
 unsafe impl Sync for KvPool {}
 
 impl KvPool {
-    /// Reserve the pool. `block_size` 16, 32 or 64 tokens; head dims 1 … 256; at least one block.
+    /// Reserve the pool. `block_size` 16, 32 or 64 tokens; at least one block.
     ///
     /// # Errors
     /// When a size is out of its range, overflows, or the system refuses the reservation.
@@ -86,13 +90,16 @@ impl KvPool {
         let mut bytes = 0_usize;
         let mut planned = Vec::with_capacity(layers.len());
         for shape in layers {
-            if shape.num_kv_heads == 0 || shape.head_dim == 0 || shape.head_dim > MAX_HEAD_DIM {
+            if shape.num_kv_heads == 0
+                || !(1..=MAX_HEAD_DIM).contains(&shape.head_dim)
+                || !(1..=MAX_VALUE_DIM).contains(&shape.value_dim)
+            {
                 return Err(KernelError::new(format!(
-                    "a layer has 1 KV head at least and a head dimension of 1 to {MAX_HEAD_DIM}, got {} and {}",
-                    shape.num_kv_heads, shape.head_dim
+                    "a layer has 1 KV head at least, keys of 1 to {MAX_HEAD_DIM} and values of 1 to {MAX_VALUE_DIM} numbers, got {}, {} and {}",
+                    shape.num_kv_heads, shape.head_dim, shape.value_dim
                 )));
             }
-            let v_stride = shape.head_dim.div_ceil(16) * 16;
+            let v_stride = shape.value_dim.next_multiple_of(16);
             let k_head_bytes = block_size * shape.head_dim * dtype.bytes();
             let v_head_bytes = block_size * v_stride * dtype.bytes();
             let total = |head_bytes: usize| {

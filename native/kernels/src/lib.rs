@@ -13,6 +13,8 @@
 #![allow(clippy::needless_range_loop)]
 
 mod attention;
+mod attention_check;
+mod attention_store;
 mod attention_tile;
 mod attention_values;
 mod cpu;

@@ -96,8 +96,36 @@ pub unsafe trait Simd: Copy {
         Self::zero_below(result, x, -87.336_54)
     }
 
+    /// `below` where `key` < `limit`, else `otherwise`, also where `key` is NaN.
+    unsafe fn select_below(key: Self::F, limit: f32, below: Self::F, otherwise: Self::F)
+    -> Self::F;
+
     /// `value` where `key` ≥ `limit`, else 0 (also where `key` is NaN: then NaN is kept).
-    unsafe fn zero_below(value: Self::F, key: Self::F, limit: f32) -> Self::F;
+    #[inline(always)]
+    unsafe fn zero_below(value: Self::F, key: Self::F, limit: f32) -> Self::F {
+        Self::select_below(key, limit, Self::splat(0.0), value)
+    }
+
+    /// Hyperbolic tangent, error below 2 ulp: below 0.625 an odd polynomial (Cephes `tanhf`), above 1 − 2 / (e^2x + 1).
+    #[inline(always)]
+    unsafe fn tanh(x: Self::F) -> Self::F {
+        let square = Self::mul(x, x);
+        let mut y = Self::splat(-5.704_988_7e-3);
+        for coefficient in [
+            2.063_908_8e-2_f32,
+            -5.373_971_6e-2,
+            1.333_144_3e-1,
+            -3.333_282_6e-1,
+        ] {
+            y = Self::fma(y, square, Self::splat(coefficient));
+        }
+        let small = Self::fma(Self::mul(y, square), x, x);
+        let one = Self::splat(1.0);
+        let doubled = Self::min(Self::splat(88.0), Self::add(x, x));
+        let raised = Self::add(Self::exp(doubled), one);
+        let large = Self::sub(one, Self::div(Self::splat(2.0), raised));
+        Self::select_below(square, 0.390_625, small, large)
+    }
 }
 
 /// Call `$kernel::<S>(…)` compiled for the CPU at hand.

@@ -143,8 +143,8 @@ unsafe impl Simd for Avx512 {
         lanes
     }
     #[inline(always)]
-    unsafe fn zero_below(value: __m512, key: __m512, limit: f32) -> __m512 {
+    unsafe fn select_below(key: __m512, limit: f32, below: __m512, otherwise: __m512) -> __m512 {
         let is_below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(key, _mm512_set1_ps(limit));
-        _mm512_mask_blend_ps(is_below, value, _mm512_setzero_ps())
+        _mm512_mask_blend_ps(is_below, otherwise, below)
     }
 }

@@ -176,11 +176,14 @@ unsafe impl Simd for Portable {
         a.0
     }
     #[inline(always)]
-    unsafe fn zero_below(value: Lanes, key: Lanes, limit: f32) -> Lanes {
-        zip(
-            value,
-            key,
-            |value, key| if key < limit { 0.0 } else { value },
-        )
+    unsafe fn select_below(key: Lanes, limit: f32, below: Lanes, otherwise: Lanes) -> Lanes {
+        fill(|lane| {
+            let is_below = key.0[lane] < limit;
+            if is_below {
+                below.0[lane]
+            } else {
+                otherwise.0[lane]
+            }
+        })
     }
 }

@@ -19,6 +19,7 @@ const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 pub struct KvLayer {
     pub num_kv_heads: f64,
     pub head_dim: f64,
+    pub value_dim: Option<f64>,
 }
 
 #[napi(object, object_to_js = false)]
@@ -94,6 +95,8 @@ impl ModelOptions {
                 Ok(KvLayerShape {
                     num_kv_heads: count("numKvHeads", layer.num_kv_heads)? as usize,
                     head_dim: count("headDim", layer.head_dim)? as usize,
+                    value_dim: count("valueDim", layer.value_dim.unwrap_or(layer.head_dim))?
+                        as usize,
                 })
             })
             .collect::<Outcome<Vec<_>>>()?;

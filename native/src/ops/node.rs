@@ -52,6 +52,14 @@ impl<'a, 'k> Node<'a, 'k> {
             })
     }
 
+    /// An integer from 0 to 2^31 - 1, `default` when absent.
+    pub fn count_or(&self, name: &str, default: usize) -> Outcome<usize> {
+        match self.context.get::<i64>(name) {
+            Some(_) => self.count(name, 0),
+            None => Ok(default),
+        }
+    }
+
     /// Fail when the graph says that an input is not `width` wide. What it leaves open is checked at each step.
     pub fn expect_width(&self, input: usize, width: usize, what: &str) -> Outcome<()> {
         match self.static_width(input) {

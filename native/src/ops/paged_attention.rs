@@ -1,4 +1,4 @@
-//! `PagedAttention`: qkv `[T, (Hq + 2 Hkv) D]` and the step's index arrays → `[T, Hq D]`.
+//! `PagedAttention`: qkv `[T, (Hq + Hkv) D + Hkv Dv]` and the step's index arrays → `[T, Hq Dv]`.
 //!
 //! Rotates, stores K and V to their slots, then attends causally through the block tables; the kernel does all three.
 
@@ -18,9 +18,18 @@ pub struct PagedAttention {
     num_heads: usize,
     num_kv_heads: usize,
     head_dim: usize,
+    value_dim: usize,
     scale: f32,
-    rope_style: RopeStyle,
-    rope: Option<Arc<RopeTable>>,
+    window: usize,
+    softcap: f32,
+    sinks: Option<Arc<[f32]>>,
+    rope: Rope,
+}
+
+struct Rope {
+    style: RopeStyle,
+    table: Option<Arc<RopeTable>>,
+    offset: usize,
 }
 
 impl Operation for PagedAttention {
@@ -42,6 +51,11 @@ impl Operation for PagedAttention {
         required("ropeStyle", Kind::Text),
         optional("ropeFrequencies", Kind::Text),
         optional("ropeScale", Kind::Float),
+        optional("ropeOffset", Kind::Integer),
+        optional("valueDim", Kind::Integer),
+        optional("window", Kind::Integer),
+        optional("softcap", Kind::Float),
+        optional("sinks", Kind::Text),
     ];
 
     fn bind(node: &Node, runtime: &Arc<ModelRuntime>) -> Outcome<Self> {
@@ -49,16 +63,21 @@ impl Operation for PagedAttention {
         let num_heads = node.count("numHeads", 1)?;
         let num_kv_heads = node.count("numKvHeads", 1)?;
         let head_dim = node.count("headDim", 1)?;
+        let value_dim = match node.count_or("valueDim", 0)? {
+            0 => head_dim,
+            value_dim => value_dim,
+        };
         let shape = runtime.kv_layers.get(layer).ok_or_else(|| {
             bad(format!(
                 "layer {layer} has no KV; the model was made with {} layers",
                 runtime.kv_layers.len()
             ))
         })?;
-        if shape.num_kv_heads != num_kv_heads || shape.head_dim != head_dim {
+        let given = (num_kv_heads, head_dim, value_dim);
+        let stored = (shape.num_kv_heads, shape.head_dim, shape.value_dim);
+        if given != stored {
             return Err(bad(format!(
-                "numKvHeads and headDim are {num_kv_heads} and {head_dim}, but the KV of layer {layer} has {} and {}",
-                shape.num_kv_heads, shape.head_dim
+                "numKvHeads, headDim and valueDim are {given:?}, but the KV of layer {layer} has {stored:?}"
             )));
         }
         if num_heads % num_kv_heads != 0 {
@@ -66,33 +85,47 @@ impl Operation for PagedAttention {
                 "numHeads {num_heads} must be a multiple of numKvHeads {num_kv_heads}"
             )));
         }
-        let width = (num_heads + 2 * num_kv_heads) * head_dim;
-        node.expect_width(0, width, "(numHeads + 2 numKvHeads) headDim")?;
-        let (rope_style, rope) = read_rope(node, runtime, head_dim)?;
+        let width = (num_heads + num_kv_heads) * head_dim + num_kv_heads * value_dim;
+        let what = "(numHeads + numKvHeads) headDim + numKvHeads valueDim";
+        node.expect_width(0, width, what)?;
+        let softcap = node.float_or("softcap", 0.0)?;
+        if softcap < 0.0 {
+            return Err(bad(format!(
+                "attribute softcap must be 0 or more, got {softcap}"
+            )));
+        }
         Ok(Self {
             runtime: runtime.clone(),
             layer,
             num_heads,
             num_kv_heads,
             head_dim,
+            value_dim,
             scale: node.float("scale")?,
-            rope_style,
-            rope,
+            window: match node.count_or("window", 0)? {
+                0 => usize::MAX,
+                window => window,
+            },
+            softcap,
+            sinks: read_sinks(node, runtime, num_heads)?,
+            rope: read_rope(node, runtime, head_dim)?,
         })
     }
 
     fn output_width(node: &Inference, _runtime: &ModelRuntime) -> Option<i64> {
+        let value_dim = node.integer("valueDim").filter(|&dim| dim > 0);
         node.integer("numHeads")?
-            .checked_mul(node.integer("headDim")?)
+            .checked_mul(value_dim.or_else(|| node.integer("headDim"))?)
             .filter(|&width| width > 0)
     }
 
     fn compute(&mut self, call: &Call) -> Outcome<()> {
-        let heads = self.num_heads + 2 * self.num_kv_heads;
-        let qkv = call.matrix_of(0, heads * self.head_dim)?;
+        let width = (self.num_heads + self.num_kv_heads) * self.head_dim
+            + self.num_kv_heads * self.value_dim;
+        let qkv = call.matrix_of(0, width)?;
         let (context_lengths, _) = call.integers(4)?;
         let (block_tables, max_blocks_per_seq) = call.integers(5)?;
-        let out = call.output(0, qkv.rows, self.num_heads * self.head_dim)?;
+        let out = call.output(0, qkv.rows, self.num_heads * self.value_dim)?;
         let mut kv = self.runtime.kv();
         let args = AttentionArgs {
             kv: &mut kv,
@@ -100,9 +133,14 @@ impl Operation for PagedAttention {
             num_heads: self.num_heads,
             num_kv_heads: self.num_kv_heads,
             head_dim: self.head_dim,
+            value_dim: self.value_dim,
             scale: self.scale,
-            rope_style: self.rope_style,
-            rope: self.rope.as_deref(),
+            window: self.window,
+            softcap: self.softcap,
+            sinks: self.sinks.as_deref(),
+            rope_style: self.rope.style,
+            rope: self.rope.table.as_deref(),
+            rope_offset: self.rope.offset,
             qkv: qkv.data,
             positions: call.integers(1)?.0,
             slot_mapping: call.integers(2)?.0,
@@ -118,12 +156,27 @@ impl Operation for PagedAttention {
     }
 }
 
-fn read_rope(
+fn read_sinks(
     node: &Node,
     runtime: &ModelRuntime,
-    head_dim: usize,
-) -> Outcome<(RopeStyle, Option<Arc<RopeTable>>)> {
+    num_heads: usize,
+) -> Outcome<Option<Arc<[f32]>>> {
+    let Some(name) = node.optional_text("sinks").filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let sinks = runtime.weights.vector(&name)?;
+    if sinks.len() != num_heads {
+        return Err(bad(format!(
+            "sinks \"{name}\" are {} numbers, but there are {num_heads} heads",
+            sinks.len()
+        )));
+    }
+    Ok(Some(sinks))
+}
+
+fn read_rope(node: &Node, runtime: &ModelRuntime, head_dim: usize) -> Outcome<Rope> {
     let scale = node.float_or("ropeScale", 1.0)?;
+    let offset = node.count_or("ropeOffset", 0)?;
     let frequencies = node
         .optional_text("ropeFrequencies")
         .filter(|name| !name.is_empty());
@@ -139,16 +192,24 @@ fn read_rope(
     };
     if style == RopeStyle::None {
         return match frequencies {
-            None => Ok((style, None)),
+            None => Ok(Rope {
+                style,
+                table: None,
+                offset,
+            }),
             Some(_) => Err(bad("ropeFrequencies needs a ropeStyle".to_owned())),
         };
     }
     let name = frequencies.ok_or_else(|| bad("attribute ropeFrequencies is missing".to_owned()))?;
     let rotary_dim = 2 * runtime.weights.vector(&name)?.len();
-    if rotary_dim > head_dim {
+    if offset + rotary_dim > head_dim {
         return Err(bad(format!(
-            "ropeFrequencies \"{name}\" rotates {rotary_dim} numbers, but headDim is {head_dim}"
+            "ropeFrequencies \"{name}\" rotates {rotary_dim} numbers from {offset} on, but headDim is {head_dim}"
         )));
     }
-    Ok((style, Some(runtime.rope(&name, scale)?)))
+    Ok(Rope {
+        style,
+        table: Some(runtime.rope(&name, scale)?),
+        offset,
+    })
 }

@@ -83,6 +83,44 @@ describe('GraphBuilder', () => {
     ])
   })
 
+  it('says what attention takes beyond heads, and the width of its values', () => {
+    const builder = new GraphBuilder()
+    const x = builder.embedding(tensor('e', 10, 14))
+    const options = {
+      ...attention,
+      valueDim: 2,
+      rope: { style: 'interleaved', frequencies: Float32Array.of(1), offset: 2 },
+      window: 128,
+      softcap: 50,
+      sinks: tensor('s', 2),
+    } as const
+    const attended = builder.pagedAttention(x, options)
+    expect(attended.shape).toEqual(['T', 4])
+    const wrong = { ...options, sinks: tensor('s3', 3) }
+    expect(() => builder.pagedAttention(x, wrong)).toThrow('expected s3 of shape [2], got [3]')
+    const graph = builder.finish(
+      builder.linear(builder.gatherRows(attended), [tensor('h', 10, 4)]),
+      64,
+    )
+    expect(graph.kvLayers).toEqual([{ numKvHeads: 1, headDim: 4, valueDim: 2 }])
+    expect(graph.nodes[1]?.attributes).toEqual({
+      layer: 0,
+      numHeads: 2,
+      numKvHeads: 1,
+      headDim: 4,
+      valueDim: 2,
+      scale: 0.5,
+      ropeStyle: 'interleaved',
+      ropeFrequencies: 'rope.frequencies.0',
+      ropeScale: 1,
+      ropeOffset: 2,
+      window: 128,
+      softcap: 50,
+      sinks: 's',
+    })
+    expect(() => lowerForCpu(graph)).not.toThrow()
+  })
+
   it('leaves out step inputs that no node reads', () => {
     const builder = new GraphBuilder()
     const x = builder.embedding(tensor('e', 10, 8))
