@@ -25,10 +25,11 @@ export async function startIngot(options: EngineOptions, version: string): Promi
       const firstId = nextId
       nextId += request.prompts.length
       const counts = new Int32Array(request.prompts.length)
+      const cacheDomain = new Int32Array(4)
       const params = greedy(request.outputTokens)
       for (const [index, prompt] of request.prompts.entries()) {
         const id = (firstId + index) as SequenceId
-        core.add({ id, promptIds: Int32Array.from(prompt), params, choice: 0 })
+        core.add({ id, promptIds: Int32Array.from(prompt), params, choice: 0, cacheDomain })
       }
       const startMs = performance.now()
       let firstMs = 0

@@ -11,6 +11,7 @@ import { openCheckpoint } from '../src/checkpoint/open-checkpoint.ts'
 import { openModelAccess } from '../src/cli/model-access.ts'
 import { packageFiles } from '../src/cli/package-files.ts'
 import { loadConfig } from '../src/config/load-config.ts'
+import { PLAIN_SCHEDULING } from '../src/engine/scheduling-options.ts'
 import { startIngot } from './ingot-system.ts'
 import { describeMachine } from './machine.ts'
 import { PEER_MODEL, startPeers } from './peers.ts'
@@ -82,6 +83,7 @@ async function run(options: BenchOptions): Promise<void> {
       maxNumSeqs: 64,
       maxContextTokens: 8192,
       eosTokenIds: [],
+      scheduling: PLAIN_SCHEDULING,
     },
     describeMachine().commit,
   )

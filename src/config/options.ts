@@ -20,6 +20,7 @@ export interface OptionValues {
   readonly 'engine.maxBatchTokens': number
   readonly 'engine.maxSequences': number
   readonly 'engine.maxContext': typeof AUTO | number
+  readonly 'engine.prefixCache': 'on' | 'off'
   readonly 'admission.maxQueue': number
   readonly 'server.host': string
   readonly 'server.port': number
@@ -149,6 +150,17 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
     expected: 'an integer, at least 16, or auto',
     help: 'longest prompt and answer together; auto = what the checkpoint says',
   }),
+  'engine.prefixCache': option(
+    Type.Union([Type.Literal('on'), Type.Literal('off')]),
+    'text',
+    'on',
+    {
+      flag: '--prefix-cache <on|off>',
+      env: 'INGOT_PREFIX_CACHE',
+      expected: '"on" or "off"',
+      help: 'find keys and values of prompt beginnings that were computed before, within one caller; never changes an answer',
+    },
+  ),
   'admission.maxQueue': option(integer(0, 1_000_000), 'integer', 256, {
     flag: '--max-queue <number>',
     env: 'INGOT_MAX_QUEUE',

@@ -101,6 +101,7 @@ function engineConfig(get: Get, decide: Decide, hardware: Hardware): EngineConfi
     maxNumBatchedTokens: get('engine.maxBatchTokens'),
     maxNumSeqs: get('engine.maxSequences'),
     maxContextTokens: maxContext === AUTO ? null : maxContext,
+    scheduling: { prefixCache: get('engine.prefixCache') === 'on' },
   }
 }
 

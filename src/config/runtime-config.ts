@@ -23,6 +23,11 @@ export interface StoreConfig {
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
+/** None of it changes an answer. */
+export interface SchedulingConfig {
+  readonly prefixCache: boolean
+}
+
 export interface EngineConfig {
   readonly threads: number
   readonly kvMemoryBytes: number | null
@@ -32,6 +37,7 @@ export interface EngineConfig {
   readonly maxNumBatchedTokens: number
   readonly maxNumSeqs: number
   readonly maxContextTokens: number | null
+  readonly scheduling: SchedulingConfig
 }
 
 export interface AdmissionConfig {

@@ -20,6 +20,7 @@ import { StopStrings } from '../text/stop-matcher.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { LogprobEntry, SequenceTiming, SequenceUpdate } from '../worker/messages.ts'
 import type { Admission } from './admission.ts'
+import { cacheDomain } from './cache-domain.ts'
 import { ChoiceStream } from './choice-stream.ts'
 import { EventQueue } from './event-queue.ts'
 import type { GenerationEvent, GenerationRequest, TokenLogprob } from './generation.ts'
@@ -64,6 +65,8 @@ export class GenerationRun implements SequenceListener {
   #startMs = 0
   #numPromptTokens = 0
   #firstTiming: SequenceTiming | null = null
+  /** The least over the choices: what one of them had to compute is not cached. */
+  #numCachedTokens: number | null = null
 
   constructor(tools: RunTools, request: GenerationRequest, signal: AbortSignal) {
     this.#tools = tools
@@ -90,7 +93,7 @@ export class GenerationRun implements SequenceListener {
       this.#fail(reviveServingError(update.error))
       return
     }
-    this.#firstTiming ??= update.timing
+    this.#observe(update.timing)
     this.#acceptPromptLogprobs(update.promptLogprobs ?? [])
     for (const event of choice.accept(update)) this.#give(event)
     if (choice.stoppedByText && update.finish === null) this.#tools.replica.cancel([update.id])
@@ -152,6 +155,7 @@ export class GenerationRun implements SequenceListener {
       maxContextTokens,
     )
     const { minTokens } = sampling
+    const domain = cacheDomain(this.#request)
     return Array.from({ length: numChoices }, (_, choice) => {
       const id = this.#tools.nextSequenceId()
       this.#choices.set(id, new ChoiceStream({ id, choice, tokenizer, stops, minTokens }))
@@ -162,8 +166,15 @@ export class GenerationRun implements SequenceListener {
         // The same for every choice, so they are computed once.
         promptLogprobs: choice === 0 ? sampling.promptLogprobs : null,
       }
-      return { id, choice, promptIds, params }
+      return { id, choice, promptIds, params, cacheDomain: domain }
     })
+  }
+
+  #observe(timing: SequenceTiming | null): void {
+    if (timing === null) return
+    this.#firstTiming ??= timing
+    const { numCachedTokens } = timing
+    this.#numCachedTokens = Math.min(this.#numCachedTokens ?? numCachedTokens, numCachedTokens)
   }
 
   get #awaitsPromptLogprobs(): boolean {
@@ -200,7 +211,7 @@ export class GenerationRun implements SequenceListener {
       type: 'done',
       usage: {
         promptTokens: this.#numPromptTokens,
-        cachedPromptTokens: timing?.numCachedTokens ?? 0,
+        cachedPromptTokens: this.#numCachedTokens ?? 0,
         completionTokens,
       },
       timing: { queueMs, prefillMs, decodeMs: Math.max(0, totalMs - queueMs - prefillMs), totalMs },

@@ -37,6 +37,8 @@ export interface GenerationRequest {
   readonly numChoices: number
   /** Strings that end a choice; the match is left out of the text. */
   readonly stop: readonly string[]
+  /** Narrows whose cached prefixes this request may find, and who may find its own; `null` = all of its principal's. */
+  readonly cacheSalt: string | null
 }
 
 /** One token with its text, for logprobs in any dialect. `bytes` are exact even where the text is not whole UTF-8. */

@@ -165,5 +165,6 @@ function engineOptions(
     maxNumSeqs,
     maxContextTokens: plan.maxContextTokens,
     eosTokenIds: facts.tokenizer?.endTokenIds ?? facts.config.eosTokenIds,
+    scheduling: engine.scheduling,
   }
 }

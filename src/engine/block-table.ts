@@ -20,6 +20,20 @@ export function growBlockTable(sequence: Sequence, numBlocks: number, pool: Bloc
   }
 }
 
+/** Begin an empty table with blocks that hold the sequence's first tokens already. */
+export function attachBlocks(
+  sequence: Sequence,
+  blockIds: Int32Array,
+  numBlocks: number,
+  pool: BlockPool,
+): void {
+  for (let index = 0; index < numBlocks; index++) {
+    pool.addReference(blockIds[index]! as BlockId)
+    sequence.blockTable[index] = blockIds[index]!
+  }
+  sequence.numBlocks = numBlocks
+}
+
 /** Release all blocks, the last one first (see the order in `block-pool.ts`). */
 export function releaseBlockTable(sequence: Sequence, pool: BlockPool): void {
   for (let index = sequence.numBlocks - 1; index >= 0; index--) {

@@ -7,7 +7,8 @@
  * Invariants:
  * E1 Every sequence that `add` accepted gets exactly one update with a `finish`.
  * E2 A sequence whose last update was made holds no block, no sampler slot and no entry in `#sequences`.
- * E3 A step that fails, or a row that cannot be drawn from, ends only the sequences it was computed for. A broken
+ * E3 A step that fails, or a row that cannot be drawn from, ends only the sequences it was computed for, and what it
+ *    computed is never published to the prefix cache. A broken
  *    invariant, or an error from anywhere else, stops the engine: `step` and `add` throw, now and for ever.
  * E4 While sequences exist, each step computes at least one token or makes at least one update.
  */
@@ -20,8 +21,10 @@ import { engineError } from './errors.ts'
 import type { Executor } from './executor.ts'
 import { InputBatch } from './input-batch.ts'
 import { makeSequence, type SequenceLimits } from './make-sequence.ts'
+import { PrefixCache } from './prefix-cache.ts'
 import { endUpdate, stepUpdate } from './report.ts'
 import { Scheduler } from './scheduler.ts'
+import type { SchedulingOptions } from './scheduling-options.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
 import type { EngineCoreStats, SequenceSpec, SequenceUpdate, StepResult } from './updates.ts'
 
@@ -32,6 +35,9 @@ export interface EngineCoreOptions {
   readonly maxContextTokens: number
   /** The model's own end-of-sequence ids. */
   readonly eosTokenIds: readonly number[]
+  readonly scheduling: SchedulingOptions
+  /** Two words that nobody outside knows; they key the prefix cache's hash. */
+  readonly hashKey: readonly [number, number]
 }
 
 export class EngineCore {
@@ -61,7 +67,9 @@ export class EngineCore {
     this.#executor = executor
     this.#clock = options.clock
     this.#limits = { limits: executor.limits, maxContextTokens, eosTokenIds }
-    this.#scheduler = new Scheduler(executor.limits)
+    const hasCache = options.scheduling.prefixCache && executor.capabilities.supportsPrefixReuse
+    const prefixCache = hasCache ? new PrefixCache(executor.limits, options.hashKey) : null
+    this.#scheduler = new Scheduler(executor.limits, prefixCache)
     this.#batch = new InputBatch(executor.limits, executor.arrays)
     this.#drewToken = new Uint8Array(executor.limits.maxNumSeqs)
   }
@@ -140,6 +148,7 @@ export class EngineCore {
       numRunning: running.length,
       numWaiting,
       numFreeBlocks: pool.numFree,
+      numCachedBlocks: pool.numCachedFree,
       numBlocks: pool.numBlocks,
       numSteps: this.#numSteps,
       numPreemptions: this.#numPreemptions,
@@ -252,6 +261,7 @@ export class EngineCore {
         this.#end(sequence, SequenceStatus.finishedError, error, nowMs)
         continue
       }
+      this.#scheduler.publish(sequence)
       const drewToken = this.#drewToken[row] === 1
       const rows = { firstRow, drawRow: drewToken ? endRow - 1 : endRow, drewToken }
       const update = stepUpdate(sequence, rows, arrays, nowMs)

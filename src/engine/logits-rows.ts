@@ -31,6 +31,15 @@ export function numLogitsRows(sequence: Sequence, numTokens: number): number {
   return numPromptRows(sequence, numTokens) + (reachesDraw(sequence, numTokens) ? 1 : 0)
 }
 
+/**
+ * Known tokens whose rows need not be computed when their KV is found elsewhere: all but the row that draws next, and
+ * none from the first row on that still has to report a prompt logprob.
+ */
+export function numReusableTokens(sequence: Sequence): number {
+  const reports = sequence.nextPromptRow < sequence.numPromptTokens - 1
+  return Math.min(sequence.numTokens - 1, reports ? sequence.nextPromptRow : sequence.numTokens)
+}
+
 /** The longest chunk of at most `numTokens` that needs no more than `maxRows` logits rows; may be 0. */
 export function fitLogitsRows(sequence: Sequence, numTokens: number, maxRows: number): number {
   if (numTokens === 0 || numLogitsRows(sequence, numTokens) <= maxRows) return numTokens

@@ -81,8 +81,7 @@ function timingOf(sequence: Sequence, nowMs: number): SequenceTiming {
     prefillMs: firstTokenMs - admittedMs,
     totalMs: nowMs - sequence.arrivalMs,
     numPreemptions: sequence.numPreemptions,
-    // Nothing is cached between sequences yet, so every prompt token was computed.
-    numCachedTokens: 0,
+    numCachedTokens: Math.max(0, sequence.numCachedTokens),
   }
 }
 

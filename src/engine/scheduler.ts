@@ -8,17 +8,20 @@
  * S1 The running list is in order of arrival, and each running sequence is older than each waiting one. So the oldest
  *    always gets what it needs, and nothing starves.
  * S2 A step never exceeds its budgets of tokens, sequences and logits rows.
- * S3 Only running sequences hold blocks, enough for all computed and scheduled tokens and none beyond.
+ * S3 Only running sequences hold blocks, enough for all computed and scheduled tokens and none beyond. A block's
+ *    reference count is the number of tables that have it.
  * S4 A running sequence with one token left to compute is in every step (the limits allow a row for each).
  * Source of the idea: vLLM `v1/core/sched/scheduler.py`.
  */
 
 import { invariant } from '../base/errors.ts'
+import type { BlockId } from '../base/ids.ts'
 import { BlockPool } from './block-pool.ts'
-import { growBlockTable, numBlocksFor, releaseBlockTable } from './block-table.ts'
+import { attachBlocks, growBlockTable, numBlocksFor, releaseBlockTable } from './block-table.ts'
 import { engineError } from './errors.ts'
 import type { BatchLimits } from './executor.ts'
-import { fitLogitsRows, numLogitsRows } from './logits-rows.ts'
+import { fitLogitsRows, numLogitsRows, numReusableTokens } from './logits-rows.ts'
+import type { PrefixCache } from './prefix-cache.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
 import { WaitingQueue } from './waiting-queue.ts'
 
@@ -29,16 +32,21 @@ export class Scheduler {
   readonly admitted: Sequence[] = []
   readonly preempted: Sequence[] = []
   readonly pool: BlockPool
+  readonly #prefixCache: PrefixCache | null
   readonly #waiting = new WaitingQueue()
   readonly #limits: BatchLimits
   #tokenBudget = 0
   #rowBudget = 0
 
-  /** @throws ENGINE_BAD_LIMITS when S4 could not hold */
-  constructor(limits: BatchLimits) {
+  /**
+   * @param prefixCache - null = every token is computed
+   * @throws ENGINE_BAD_LIMITS when S4 could not hold
+   */
+  constructor(limits: BatchLimits, prefixCache: PrefixCache | null = null) {
     checkLimits(limits)
     this.#limits = limits
-    this.pool = new BlockPool(limits.numBlocks)
+    this.#prefixCache = prefixCache
+    this.pool = new BlockPool(limits.numBlocks, prefixCache?.forget)
   }
 
   get numWaiting(): number {
@@ -86,6 +94,11 @@ export class Scheduler {
       }
     }
     if (numKept < this.running.length) this.running.length = numKept
+  }
+
+  /** The step that computed the sequence's last tokens was good: later sequences may find the blocks they filled. */
+  publish(sequence: Sequence): void {
+    this.#prefixCache?.publish(sequence, this.pool)
   }
 
   /** Take a sequence that has not been admitted, or was preempted, out of the queue. Cost: O(1). */
@@ -140,24 +153,50 @@ export class Scheduler {
     let numFree = this.pool.numFree - this.#numPromisedBlocks()
     while (this.running.length < this.#limits.maxNumSeqs) {
       const sequence = this.#waiting.head
-      if (sequence === null) return
-      const numNeeded = numBlocksFor(sequence.numTokens, this.#limits.blockSize)
+      if (sequence === null || this.#tokenBudget === 0 || this.#rowBudget === 0) return
+      const numHits = this.#prefixCache?.match(sequence, numReusableTokens(sequence)) ?? 0
+      const numNeeded = this.#numNeededBlocks(sequence, numHits)
       if (numNeeded > numFree) return
+      const numCachedTokens = numHits * this.#limits.blockSize
+      sequence.numComputedTokens = numCachedTokens
       const numTokens = fitLogitsRows(
         sequence,
-        Math.min(sequence.numTokens, this.#tokenBudget),
+        Math.min(sequence.numTokens - numCachedTokens, this.#tokenBudget),
         this.#rowBudget,
       )
-      if (numTokens === 0) return
+      if (numTokens === 0) {
+        sequence.numComputedTokens = 0
+        return
+      }
       numFree -= numNeeded
       this.#waiting.remove(sequence)
       sequence.reserve()
+      this.#attachPrefix(sequence, numHits)
       sequence.status = SequenceStatus.running
       if (sequence.admittedMs < 0) sequence.admittedMs = nowMs
       this.running.push(sequence)
       this.admitted.push(sequence)
-      this.#share(sequence, numTokens, numBlocksFor(numTokens, this.#limits.blockSize))
+      const numKvTokens = numCachedTokens + numTokens
+      this.#share(sequence, numTokens, numBlocksFor(numKvTokens, this.#limits.blockSize))
     }
+  }
+
+  /** Free blocks that admitting costs: fresh ones, and cached ones among the hits that nobody else holds. */
+  #numNeededBlocks(sequence: Sequence, numHits: number): number {
+    let numNeeded = numBlocksFor(sequence.numTokens, this.#limits.blockSize) - numHits
+    for (let index = 0; index < numHits; index++) {
+      const block = this.#prefixCache!.matched[index]! as BlockId
+      if (this.pool.refCount(block) === 0) numNeeded += 1
+    }
+    return numNeeded
+  }
+
+  #attachPrefix(sequence: Sequence, numHits: number): void {
+    if (sequence.numCachedTokens < 0) sequence.numCachedTokens = numHits * this.#limits.blockSize
+    const cache = this.#prefixCache
+    if (cache === null) return
+    attachBlocks(sequence, cache.matched, numHits, this.pool)
+    cache.follow(sequence, numHits)
   }
 
   #share(sequence: Sequence, numTokens: number, numBlocks: number): void {
@@ -181,9 +220,10 @@ export class Scheduler {
   /** Check pool, queue and S1–S4 against each other. Cost: O(blocks + sequences); for tests and idle moments. */
   checkIntegrity(): void {
     this.pool.checkIntegrity()
+    this.#prefixCache?.checkIntegrity(this.pool)
     this.#waiting.checkIntegrity()
     const limits = this.#limits
-    const heldBlocks = new Set<number>()
+    const numHolders = new Int32Array(limits.numBlocks)
     let numTokens = 0
     let numRows = 0
     let previous = -1
@@ -210,7 +250,7 @@ export class Scheduler {
         'a running sequence has nothing to compute',
       )
       for (let index = 0; index < sequence.numBlocks; index++)
-        heldBlocks.add(sequence.blockTable[index]!)
+        numHolders[sequence.blockTable[index]!]! += 1
     }
     const oldest = this.#waiting.head
     invariant(
@@ -221,11 +261,10 @@ export class Scheduler {
     for (let sequence = oldest; sequence !== null; sequence = sequence.queueNext) {
       invariant(sequence.numBlocks === 0, 'S3', 'a waiting sequence holds blocks')
     }
-    invariant(
-      heldBlocks.size === limits.numBlocks - this.pool.numFree,
-      'S3',
-      'a block is held twice or by nobody',
-    )
+    for (let block = 0; block < limits.numBlocks; block++) {
+      const isCounted = numHolders[block] === this.pool.refCount(block as BlockId)
+      invariant(isCounted, 'S3', 'a block has more or fewer holders than are counted')
+    }
     const isWithin =
       numTokens <= limits.maxNumBatchedTokens && this.running.length <= limits.maxNumSeqs
     invariant(isWithin && numRows <= limits.maxLogitsRows, 'S2', 'the step exceeds its budgets')

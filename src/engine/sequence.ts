@@ -54,6 +54,8 @@ export class Sequence {
   readonly numPromptTokens: number
   readonly capacity: number
   readonly stopTokenIds: Int32Array
+  /** `[CACHE_DOMAIN_WORDS]`: only sequences of one domain find each other's KV. */
+  readonly cacheDomain: Int32Array
   readonly arrivalMs: number
   readonly arrivalIndex: number
 
@@ -71,6 +73,11 @@ export class Sequence {
   samplerSlot: number
   /** First position whose row still has to report a prompt logprob; numPromptTokens - 1 when none has to. */
   nextPromptRow: number
+  /** Blocks of the table that the prefix cache has been told of, and the serial of the last; owned by `PrefixCache`. */
+  numPublishedBlocks: number
+  prefixSerial: number
+  /** Tokens whose KV was found when it was first admitted; -1 before. */
+  numCachedTokens: number
   /** Times it lost its blocks; also tells the input batch that a block table was emptied. */
   numPreemptions: number
   /** -1 until it happens. */
@@ -94,6 +101,7 @@ export class Sequence {
     this.numPromptTokens = spec.promptIds.length
     this.capacity = options.capacity
     this.stopTokenIds = options.stopTokenIds
+    this.cacheDomain = spec.cacheDomain
     this.arrivalMs = options.arrivalMs
     this.arrivalIndex = options.arrivalIndex
     this.status = SequenceStatus.waiting
@@ -105,6 +113,9 @@ export class Sequence {
     this.numBlocks = 0
     this.samplerSlot = -1
     this.nextPromptRow = spec.params.promptLogprobs === null ? this.numPromptTokens - 1 : 0
+    this.numPublishedBlocks = 0
+    this.prefixSerial = 0
+    this.numCachedTokens = -1
     this.numPreemptions = 0
     this.admittedMs = -1
     this.firstTokenMs = -1

@@ -14,6 +14,8 @@ export interface SequenceSpec {
   readonly params: SamplingParams
   /** Index of the choice within its request; part of the key of every random draw. */
   readonly choice: number
+  /** Four words, 128 bits: sequences find each other's cached prefixes only where this is equal. */
+  readonly cacheDomain: Int32Array
 }
 
 export type SequenceFinish = 'stop' | 'length' | 'cancelled' | 'error'
@@ -50,6 +52,7 @@ export interface SequenceTiming {
   readonly prefillMs: number
   readonly totalMs: number
   readonly numPreemptions: number
+  /** Prompt tokens whose KV was found in the prefix cache at the first admission. */
   readonly numCachedTokens: number
 }
 
@@ -62,7 +65,9 @@ export interface StepResult {
 export interface EngineCoreStats {
   readonly numRunning: number
   readonly numWaiting: number
+  /** Free blocks, those that the prefix cache still knows among them. */
   readonly numFreeBlocks: number
+  readonly numCachedBlocks: number
   readonly numBlocks: number
   readonly numSteps: number
   readonly numPreemptions: number

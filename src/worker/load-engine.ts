@@ -54,7 +54,9 @@ export async function loadEngine(
   })
   try {
     const { eosTokenIds } = options
-    const core = new EngineCore({ executor, clock, maxContextTokens, eosTokenIds })
+    const limits = { maxContextTokens, eosTokenIds }
+    const { scheduling } = options
+    const core = new EngineCore({ executor, clock, ...limits, scheduling, hashKey: secretWords() })
     onProgress('session', 1)
     const { numBlocks, blockSize, vocabSize } = executor.limits
     const sizes = { vocabSize, maxContextTokens, numBlocks, blockSize }
@@ -65,4 +67,10 @@ export async function loadEngine(
     await executor.close()
     throw cause
   }
+}
+
+/** Nobody outside can know which blocks share a bucket of the prefix cache. */
+function secretWords(): [number, number] {
+  const words = crypto.getRandomValues(new Int32Array(2))
+  return [words[0] as number, words[1] as number]
 }

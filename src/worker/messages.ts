@@ -5,6 +5,7 @@
 
 import type { WireError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
+import type { SchedulingOptions } from '../engine/scheduling-options.ts'
 import type { EngineCoreStats, SequenceSpec, SequenceUpdate } from '../engine/updates.ts'
 
 /** The engine defines what it takes and tells; rooms above the worker know these types from here. */
@@ -31,6 +32,7 @@ export interface EngineOptions {
   readonly maxContextTokens: number
   /** Every id that ends an answer; the tokenizer's description knows them, the engine process has no tokenizer. */
   readonly eosTokenIds: readonly number[]
+  readonly scheduling: SchedulingOptions
 }
 
 export type ToEngine =

@@ -230,6 +230,7 @@ describe('what reaches the deployment', () => {
         },
         seed: 5n,
         maxTokens: 7,
+        cacheSalt: null,
         numChoices: 2,
         stop: ['END'],
         sampling: {
@@ -254,19 +255,40 @@ describe('what reaches the deployment', () => {
     ])
   })
 
+  it('hands the cache salt on, and reports what was found in the cache', async () => {
+    server = testServer()
+    server.deployments.script.cachedPromptTokens = 1
+    const response = await chat({ cache_salt: 'tenant-7' })
+    expect(server.deployments.requests[0]?.cacheSalt).toBe('tenant-7')
+    expect(response.json().usage.prompt_tokens_details).toEqual({ cached_tokens: 1 })
+    expect(server.audit.records[0]).toMatchObject({ cachedPromptTokens: 1, cacheStatus: 'hit' })
+    expect(JSON.stringify(server.audit.entries)).not.toContain('tenant-7')
+    const metrics = await server.app.inject({ method: 'GET', url: '/metrics' })
+    expect(metrics.body).toContain('vllm:prefix_cache_hits_total{model_name="fake-model"} 1')
+  })
+
   it('takes null for "not given" in every optional field', async () => {
     server = testServer()
     const names = ['temperature', 'top_p', 'top_k', 'min_p', 'presence_penalty', 'stop', 'n']
     names.push('frequency_penalty', 'repetition_penalty', 'max_tokens', 'max_completion_tokens')
     names.push('min_tokens', 'ignore_eos', 'logit_bias', 'logprobs', 'top_logprobs', 'stream')
     names.push('stream_options', 'return_token_ids', 'prompt_logprobs', 'user', 'tools', 'store')
-    names.push('response_format', 'modalities', 'metadata', 'service_tier', 'audio', 'prediction')
+    names.push(
+      'cache_salt',
+      'response_format',
+      'modalities',
+      'metadata',
+      'service_tier',
+      'audio',
+      'prediction',
+    )
     const response = await chat(Object.fromEntries(names.map((name) => [name, null])))
     expect(response.statusCode).toBe(200)
     expect(server.deployments.requests[0]).toMatchObject({
       maxTokens: null,
       numChoices: 1,
       stop: [],
+      cacheSalt: null,
       sampling: { temperature: 1, topP: 1, topK: 0, topLogprobs: null },
     })
   })

@@ -162,6 +162,7 @@ describe('a chat request is refused by the parameter’s name', () => {
       reasoning_effort: 'none',
       n: 1,
       stop: [],
+      cacheSalt: null,
       logit_bias: {},
       top_logprobs: 0,
     })

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SequenceId } from '../../src/base/ids.ts'
+import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
 import type { EngineOptions, SequenceSpec } from '../../src/worker/messages.ts'
 import { makeSpec } from '../support/engine-builders.ts'
 import { writeGguf } from '../support/gguf-writer.ts'
@@ -99,6 +100,7 @@ describe.skipIf(!existsSync(ADDON))(
           maxNumSeqs: 64,
           maxContextTokens: 128,
           eosTokenIds: [],
+          scheduling: PLAIN_SCHEDULING,
           ...change,
         }
       }
@@ -170,6 +172,36 @@ describe.skipIf(!existsSync(ADDON))(
         const preempted = await run({ maxNumSeqs: 16 }, specs, 30)
         expectSame(preempted)
         expect(preempted.numPreemptions).toBeGreaterThan(3)
+      })
+
+      it('a prefix that is found in the cache is the prefix computed again', async () => {
+        const stem = Array.from({ length: 70 }, (_, index) => (index * 37 + 11) % 320)
+        const some = specs.slice(0, 24).map((spec, index) => ({
+          ...spec,
+          promptIds: Int32Array.from([
+            ...stem.slice(0, 20 + 2 * index),
+            ...spec.promptIds.slice(0, 40),
+          ]),
+        }))
+        const computed = await run({}, some)
+        const again = some.map((spec) => ({ ...spec, id: (spec.id + 1000) as SequenceId }))
+        const scheduling = { ...PLAIN_SCHEDULING, prefixCache: true }
+        // 90 blocks: what was cached is evicted all the time, and often just in time.
+        for (const numBlocks of [1024, 90]) {
+          await withEngine(
+            engineOptions({ scheduling, maxNumSeqs: 8 }, numBlocks),
+            async (engine) => {
+              const first = await runSequences(engine, some)
+              const second = await runSequences(engine, again)
+              for (const { id } of some) {
+                expect(first.answers.get(id)).toStrictEqual(computed.answers.get(id))
+                const later = (id + 1000) as SequenceId
+                expect(second.answers.get(later)).toStrictEqual(computed.answers.get(id))
+              }
+              expect(second.numCachedTokens).toBeGreaterThan(numBlocks === 1024 ? 1000 : 100)
+            },
+          )
+        }
       })
 
       it('a second run on the same engine, over used blocks, is like the first', async () => {

@@ -8,6 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
 import type { EngineOptions } from '../../src/worker/messages.ts'
 import { makeSpec } from '../support/engine-builders.ts'
 import { runSequences, withEngine } from '../support/run-engine.ts'
@@ -72,6 +73,7 @@ describe.skipIf(!existsSync(ADDON))('stored formats (skipped when the addon is n
       maxNumSeqs: 4,
       maxContextTokens: 64,
       eosTokenIds: [],
+      scheduling: PLAIN_SCHEDULING,
     }
     const specs = [3, 20, 33].map((length, index) => {
       const promptIds = Array.from({ length }, (_, at) => (7 * at + index) % 96)

@@ -7,6 +7,7 @@
  */
 
 import { beforeAll, describe, expect, it } from 'vitest'
+import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
 import type { LoadedEngine } from '../../src/worker/load-engine.ts'
 import type { EngineOptions } from '../../src/worker/messages.ts'
 import { makeSpec } from '../support/engine-builders.ts'
@@ -42,6 +43,7 @@ function engineOptions(change: Partial<EngineOptions>): EngineOptions {
     maxNumSeqs: 16,
     maxContextTokens: 1024,
     eosTokenIds: [2],
+    scheduling: PLAIN_SCHEDULING,
     ...change,
   }
 }

@@ -8,6 +8,7 @@
 import { describe, expect, it } from 'vitest'
 import { knownModelTypes } from '../../models/registry.ts'
 import type { Executor } from '../../src/engine/executor.ts'
+import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
 import type { LoadedEngine } from '../../src/worker/load-engine.ts'
 import type { EngineOptions, SequenceSpec } from '../../src/worker/messages.ts'
 import { makeSpec } from '../support/engine-builders.ts'
@@ -36,6 +37,7 @@ function engineOptions(checkpointPath: string, maxNumBatchedTokens: number): Eng
     maxNumSeqs: Math.min(8, maxNumBatchedTokens),
     maxContextTokens: 512,
     eosTokenIds: [],
+    scheduling: PLAIN_SCHEDULING,
   }
 }
 

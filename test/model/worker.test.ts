@@ -4,6 +4,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
 import type { EngineOptions } from '../../src/worker/messages.ts'
 import { ReplicaSupervisor, type SupervisorState } from '../../src/worker/replica-supervisor.ts'
 import { makeSpec } from '../support/engine-builders.ts'
@@ -44,6 +45,7 @@ beforeAll(async () => {
     maxNumSeqs: 32,
     maxContextTokens: 2048,
     eosTokenIds: [2],
+    scheduling: PLAIN_SCHEDULING,
   }
 })
 

@@ -62,11 +62,12 @@ function randomSpec(id: number, random: Random, maxTokens: number): SequenceSpec
     Math.max(1, Math.floor(maxTokens / random.pick([1, 2, 4]))),
   )
   return makeSpec(id, {
-    promptIds: Array.from({ length: promptLength }, () => random.between(0, 1)),
+    promptIds: Array.from({ length: promptLength }, () => (random.chance(0.1) ? 1 : 0)),
     maxTokens: random.between(1, maxTokens),
     minTokens: 0, // the fake sampler does not mask; see the unit test
     seed: BigInt(random.between(0, 5)),
     choice: random.between(0, 2),
+    cacheDomain: random.between(0, 1),
     ignoreEos: random.chance(0.85),
     stopTokenIds: random.chance(0.1) ? [random.between(0, 1)] : [],
     topLogprobs: random.chance(0.2) ? random.between(0, 3) : null,
@@ -112,6 +113,12 @@ class Ledger {
     }
   }
 
+  numCachedTokens(): number {
+    let numCached = 0
+    for (const { timing } of this.finishes.values()) numCached += timing?.numCachedTokens ?? 0
+    return numCached
+  }
+
   check(maxContextTokens: number, eosTokenIds: readonly number[]): void {
     for (const [id, spec] of this.specs) {
       const finish = this.finishes.get(id)?.finish
@@ -136,7 +143,8 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
   const eosTokenIds = [1]
   const poolTokens = limits.numBlocks * limits.blockSize
   const maxContextTokens = Math.min(limits.maxBlocksPerSeq * limits.blockSize, poolTokens)
-  const engine = makeTestEngine({ limits, maxContextTokens, eosTokenIds })
+  const scheduling = { prefixCache: random.chance(0.7) }
+  const engine = makeTestEngine({ limits, maxContextTokens, eosTokenIds, scheduling })
   const { core, executor } = engine
   const ledger = new Ledger()
   const live = () => [...ledger.specs.keys()].filter((id) => !ledger.finishes.has(id))
@@ -184,7 +192,15 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
 
 describe('an engine under random adds, cancels, budgets and pools', () => {
   it(`answers each sequence as if it ran alone and leaks nothing (seeds from ${FIRST_SEED})`, async () => {
-    const totals = { steps: 0, preemptions: 0, sequences: 0, cancelled: 0, failed: 0, tokens: 0 }
+    const totals = {
+      steps: 0,
+      preemptions: 0,
+      sequences: 0,
+      cancelled: 0,
+      failed: 0,
+      tokens: 0,
+      hits: 0,
+    }
     for (let index = 0; index < NUM_WALKS; index++) {
       const seed = FIRST_SEED + index
       try {
@@ -199,6 +215,7 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
         totals.tokens += stats.numGeneratedTokens
         totals.sequences += ledger.specs.size
         totals.cancelled += ledger.cancelled.size
+        totals.hits += ledger.numCachedTokens()
         totals.failed += [...ledger.finishes.values()].filter((last) => last.error !== null).length
       } catch (error) {
         console.error(`failed with INGOT_PROPERTY_SEED=${seed}`)
@@ -211,5 +228,6 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
     expect(totals.preemptions).toBeGreaterThan(500)
     expect(totals.cancelled).toBeGreaterThan(100)
     expect(totals.failed).toBeGreaterThan(100)
+    expect(totals.hits).toBeGreaterThan(1000)
   })
 })

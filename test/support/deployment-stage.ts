@@ -104,6 +104,7 @@ export function request(change: Partial<GenerationRequest> = {}): GenerationRequ
     maxTokens: 8,
     numChoices: 1,
     stop: [],
+    cacheSalt: null,
     ...change,
   }
 }

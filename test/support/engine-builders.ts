@@ -5,6 +5,7 @@ import type { SequenceId } from '../../src/base/ids.ts'
 import { EngineCore } from '../../src/engine/engine-core.ts'
 import type { BatchLimits } from '../../src/engine/executor.ts'
 import { makeSequence } from '../../src/engine/make-sequence.ts'
+import { PLAIN_SCHEDULING, type SchedulingOptions } from '../../src/engine/scheduling-options.ts'
 import type { Sequence } from '../../src/engine/sequence.ts'
 import type { SequenceSpec, SequenceUpdate } from '../../src/engine/updates.ts'
 import type { SamplingParams } from '../../src/sampling/sampling-params.ts'
@@ -27,16 +28,19 @@ export interface SpecParts extends Partial<SamplingParams> {
   /** A prompt of zeros, when its tokens do not matter. */
   readonly promptTokens?: number
   readonly choice?: number
+  /** The last word of the domain. */
+  readonly cacheDomain?: number
 }
 
 export function makeSpec(id: number, parts: SpecParts = {}): SequenceSpec {
-  const { promptIds, promptTokens, choice, ...params } = parts
+  const { promptIds, promptTokens, choice, cacheDomain, ...params } = parts
   return {
     id: id as SequenceId,
     promptIds:
       promptIds === undefined ? new Int32Array(promptTokens ?? 3) : Int32Array.from(promptIds),
     params: makeSamplingParams({ seed: 1n, maxTokens: 8, ...params }),
     choice: choice ?? 0,
+    cacheDomain: Int32Array.of(0, 0, 0, cacheDomain ?? 0),
   }
 }
 
@@ -59,12 +63,14 @@ export interface TestEngine {
 
 export interface TestEngineOptions {
   readonly limits?: Partial<BatchLimits>
+  readonly executor?: FakeExecutor
   readonly maxContextTokens?: number
   readonly eosTokenIds?: readonly number[]
+  readonly scheduling?: Partial<SchedulingOptions>
 }
 
 export function makeTestEngine(options: TestEngineOptions = {}): TestEngine {
-  const executor = new FakeExecutor(makeLimits(options.limits))
+  const executor = options.executor ?? new FakeExecutor(makeLimits(options.limits))
   const { maxBlocksPerSeq, blockSize } = executor.limits
   const clock = new EngineClock()
   const maxContextTokens = options.maxContextTokens ?? maxBlocksPerSeq * blockSize
@@ -73,6 +79,8 @@ export function makeTestEngine(options: TestEngineOptions = {}): TestEngine {
     clock,
     maxContextTokens,
     eosTokenIds: options.eosTokenIds ?? [],
+    scheduling: { ...PLAIN_SCHEDULING, ...options.scheduling },
+    hashKey: [1, 2],
   })
   const drain = async () => {
     const updates: SequenceUpdate[] = []

@@ -41,6 +41,7 @@ export interface FakeScript {
   /** Text of an answer's token instead of ` w<id>`; for characters that span tokens. */
   pieces?: readonly string[]
   finish?: FinishReason
+  cachedPromptTokens?: number
 }
 
 export class FakeDeployments implements Deployments {
@@ -138,7 +139,7 @@ export class FakeDeployments implements Deployments {
       type: 'done',
       usage: {
         promptTokens: promptIds.length,
-        cachedPromptTokens: 0,
+        cachedPromptTokens: this.script.cachedPromptTokens ?? 0,
         completionTokens,
       },
       timing: { queueMs: 1, prefillMs: 2, decodeMs: 3, totalMs: 6 },

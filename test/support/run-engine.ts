@@ -20,6 +20,7 @@ export interface EngineRun {
   readonly answers: Map<SequenceId, Answer>
   readonly numPreemptions: number
   readonly numSteps: number
+  readonly numCachedTokens: number
 }
 
 /** All sequences at once, or as many as `arrivals` says before each step. */
@@ -32,6 +33,7 @@ export async function runSequences(
   const answers = new Map<SequenceId, Answer>()
   const before = core.stats()
   let numAdded = 0
+  let numCachedTokens = 0
   for (let step = 0; numAdded < specs.length || core.hasWork; step++) {
     for (const spec of specs.slice(numAdded, numAdded + arrivals(step))) {
       core.add(spec)
@@ -45,6 +47,7 @@ export async function runSequences(
       answer.logprobs.push(...(update.logprobs ?? []))
       answer.promptLogprobs.push(...(update.promptLogprobs ?? []))
       answer.finish = update.finish ?? answer.finish
+      if (update.finish !== null) numCachedTokens += update.timing?.numCachedTokens ?? 0
       if (update.error !== null) throw new Error(update.error.message)
     }
   }
@@ -55,6 +58,7 @@ export async function runSequences(
     answers,
     numPreemptions: numPreemptions - before.numPreemptions,
     numSteps: numSteps - before.numSteps,
+    numCachedTokens,
   }
 }
 

@@ -3,6 +3,7 @@
 import { fileURLToPath } from 'node:url'
 import type { ServingError } from '../../src/base/errors.ts'
 import type { SequenceId } from '../../src/base/ids.ts'
+import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
 import type { EngineOptions, EngineStats, SequenceUpdate } from '../../src/worker/messages.ts'
 import {
   ReplicaSupervisor,
@@ -28,6 +29,7 @@ export const ENGINE_OPTIONS: EngineOptions = {
   maxNumSeqs: 8,
   maxContextTokens: 64,
   eosTokenIds: [2],
+  scheduling: PLAIN_SCHEDULING,
 }
 
 /** Collects what happens to sequences and lets a test wait for it. */

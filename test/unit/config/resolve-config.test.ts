@@ -59,6 +59,7 @@ describe('resolveConfig', () => {
         maxNumBatchedTokens: 512,
         maxNumSeqs: 64,
         maxContextTokens: null,
+        scheduling: { prefixCache: true },
       },
       admission: { maxQueuedSequences: 256 },
       server: {

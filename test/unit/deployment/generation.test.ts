@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { cacheDomain } from '../../../src/deployment/cache-domain.ts'
 import type { GenerationEvent } from '../../../src/deployment/generation.ts'
 import { DEFAULT_SAMPLING_PARAMS } from '../../../src/sampling/sampling-params.ts'
 import type { LogprobEntry, SequenceTiming } from '../../../src/worker/messages.ts'
@@ -29,6 +30,19 @@ function entry(tokenId: number): LogprobEntry {
 }
 
 describe('a request', () => {
+  it('counts as cached what every one of its choices found', async () => {
+    const { events, ended } = await stage.read({ numChoices: 2 })
+    for (const [choice, numCachedTokens] of [
+      [1, 2],
+      [0, 1],
+    ] as const) {
+      const timing = { ...FIRST, numCachedTokens }
+      stage.replica.update(choice, { tokenIds: [END_ID], finish: 'length', timing })
+    }
+    await ended
+    expect(events.at(-1)).toMatchObject({ usage: { promptTokens: 2, cachedPromptTokens: 1 } })
+  })
+
   it('goes from started over deltas to finished and done', async () => {
     const { events, ended } = await stage.read()
     expect(stage.replica.submitted).toEqual([
@@ -37,6 +51,7 @@ describe('a request', () => {
         choice: 0,
         promptIds: Int32Array.from(idsOf('hi')),
         params: { ...DEFAULT_SAMPLING_PARAMS, seed: 5n, maxTokens: 8 },
+        cacheDomain: cacheDomain({ principal: 'local', cacheSalt: null }),
       },
     ])
     expect(events.map(({ type }) => type)).toEqual(['started'])

@@ -1,15 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { InvariantError } from '../../../src/base/errors.ts'
 import type { SequenceId } from '../../../src/base/ids.ts'
-import { EngineCore } from '../../../src/engine/engine-core.ts'
-import {
-  EngineClock,
-  lastOf,
-  makeSpec,
-  makeTestEngine,
-  tokensOf,
-} from '../../support/engine-builders.ts'
-import { FakeExecutor, makeLimits, nextTokenOf } from '../../support/fake-executor.ts'
+import { lastOf, makeSpec, makeTestEngine, tokensOf } from '../../support/engine-builders.ts'
+import { nextTokenOf } from '../../support/fake-executor.ts'
 
 const id = (value: number) => value as SequenceId
 const code = (value: string) => expect.objectContaining({ code: value })
@@ -178,6 +171,7 @@ describe('EngineCore', () => {
       ])
       expect(core.stats()).toMatchObject({
         numRunning: 1,
+        numCachedBlocks: 0,
         numFreeBlocks: 15,
         numGeneratedTokens: 1,
       })
@@ -316,9 +310,7 @@ describe('EngineCore', () => {
   })
 
   it('counts what it did', async () => {
-    const executor = new FakeExecutor(makeLimits())
-    const clock = new EngineClock()
-    const core = new EngineCore({ executor, clock, maxContextTokens: 64, eosTokenIds: [] })
+    const { core, executor, clock } = makeTestEngine()
     executor.duringExecute = () => {
       clock.ms += 5
     }
@@ -329,6 +321,7 @@ describe('EngineCore', () => {
       numRunning: 2,
       numWaiting: 0,
       numFreeBlocks: 14,
+      numCachedBlocks: 0,
       numBlocks: 16,
       numSteps: 1,
       numPreemptions: 0,

@@ -98,9 +98,9 @@ describe('Scheduler', () => {
       [0, 1],
       [2, 3],
     ])
-    // Position 8 needs a third block: the old one gets the block that the young one released first, its last.
+    // Position 8 needs a third block: the old one gets the block that the young one released last, its first.
     expect(step()).toEqual({ 0: 1 })
-    expect(blocksOf(old)).toEqual([0, 1, 3])
+    expect(blocksOf(old)).toEqual([0, 1, 2])
     expect(scheduler.preempted).toEqual([young])
     expect(young).toMatchObject({
       status: SequenceStatus.preempted,
@@ -114,7 +114,7 @@ describe('Scheduler', () => {
     old.status = SequenceStatus.finishedLength
     scheduler.removeFinished()
     expect(step()).toEqual({ 1: 9 })
-    expect(blocksOf(young)).toEqual([2, 3, 1])
+    expect(blocksOf(young)).toEqual([0, 1, 2])
   })
 
   it('preempts itself when the youngest is the one that lacks a block', () => {

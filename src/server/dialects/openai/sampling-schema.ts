@@ -31,10 +31,12 @@ export interface SamplingBody {
   readonly logit_bias?: Readonly<Record<string, number>> | null
   readonly return_token_ids?: boolean | null
   readonly prompt_logprobs?: number | null
+  readonly cache_salt?: string | null
 }
 
 export const MAX_STOP_STRINGS = 4
 const MAX_CHOICES = 128
+const MAX_CACHE_SALT_LENGTH = 1024
 
 const stopString = { type: 'string', minLength: 1 }
 
@@ -129,5 +131,12 @@ export const samplingFields: Fields = {
     0,
     MAX_TOP_LOGPROBS,
     'Log probabilities of the prompt’s tokens, with this many alternatives; not with stream.',
+  ),
+  cache_salt: Type.Optional(
+    field(
+      `a string of 1 to ${MAX_CACHE_SALT_LENGTH} characters`,
+      'Only requests of the same caller with the same salt share cached prompt beginnings.',
+      { type: ['string', 'null'], minLength: 1, maxLength: MAX_CACHE_SALT_LENGTH },
+    ),
   ),
 }

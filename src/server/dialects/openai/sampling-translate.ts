@@ -12,7 +12,7 @@ import type { SamplingBody } from './sampling-schema.ts'
 
 export type CanonicalSampling = Pick<
   GenerationRequest,
-  'sampling' | 'seed' | 'maxTokens' | 'numChoices' | 'stop'
+  'sampling' | 'seed' | 'maxTokens' | 'numChoices' | 'stop' | 'cacheSalt'
 >
 
 export interface RouteSampling {
@@ -43,6 +43,7 @@ export function translateSampling(body: SamplingBody, route: RouteSampling): Can
     maxTokens: route.maxTokens,
     numChoices: body.n ?? 1,
     stop: stopOf(body.stop ?? []),
+    cacheSalt: body.cache_salt ?? null,
     sampling: {
       ...defaults,
       temperature: body.temperature ?? defaults.temperature,

@@ -1,0 +1,9 @@
+/** How one replica schedules: the settings of the engine's policies, all decided. None of them changes an answer. */
+
+export interface SchedulingOptions {
+  /** Keep KV of full blocks and find it again. */
+  readonly prefixCache: boolean
+}
+
+/** Every policy off: each token is computed, as soon as the fixed limits allow. What comparisons start from. */
+export const PLAIN_SCHEDULING: SchedulingOptions = Object.freeze({ prefixCache: false })
