@@ -57,6 +57,15 @@ export interface NativeWeightPart {
   readonly format: string
   /** Outermost first: `[outFeatures, inFeatures]` for a linear or an embedding, `[n]` for a vector. */
   readonly shape: readonly number[]
+  /** Written in this format while it is packed; absent = as stored. Of a `linear` only. */
+  readonly target?: NativeWeightTarget
+}
+
+export interface NativeWeightTarget {
+  /** `F32`, `F16`, `BF16`, `Q4_0`, `Q4_1` or `Q8_0`. */
+  readonly format: string
+  /** Weights along a row that share a scale, a multiple of 32; absent = the whole row. Nothing to dense formats. */
+  readonly group?: number
 }
 
 /**

@@ -11,6 +11,12 @@ import { OPTION_KEYS, OPTIONS, type OptionKey } from '../config/options.ts'
 export const COMMON_KEYS: readonly OptionKey[] = ['store.home', 'log.level']
 /** What decides how much memory a model needs. */
 export const MEMORY_KEYS: readonly OptionKey[] = [
+  'model.weights',
+  'model.weightsHead',
+  'model.weightsEmbedding',
+  'model.weightsGroup',
+  'model.weightsSymmetry',
+  'model.weightsOverrides',
   'engine.kvMemory',
   'engine.activations',
   'engine.kvDtype',

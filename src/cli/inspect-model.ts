@@ -19,6 +19,8 @@ export interface Inspection {
   readonly model: StoredModel
   readonly licence: string
   readonly facts: ModelFacts
+  /** Once packed, in the formats that were chosen. */
+  readonly weightsBytes: number
   readonly kvDtype: string
   readonly kvBytesPerToken: number
   readonly kvMemoryBytes: number
@@ -41,7 +43,7 @@ export async function inspectModel(
     const { kvDtype, maxNumSeqs } = config.engine
     const kvBytesPerToken = facts.kvBytesPerToken(kvDtype)
     const { maxContextTokens } = facts.config
-    const weightsBytes = facts.weights.bytes
+    const weightsBytes = facts.planWeights(config.model.weights).packedBytes
     const plan = planEngine(
       config.engine,
       { weightsBytes, kvBytesPerToken, maxContextTokens },
@@ -53,6 +55,7 @@ export async function inspectModel(
       model,
       licence,
       facts,
+      weightsBytes,
       kvDtype,
       kvBytesPerToken,
       kvMemoryBytes,
@@ -127,13 +130,14 @@ export function inspectionText(inspection: Inspection): string {
 }
 
 function memoryLines(inspection: Inspection): DescribedLine[] {
-  const { facts, kvDtype, kvBytesPerToken, kvMemoryBytes, maxContextTokens } = inspection
+  const { facts, weightsBytes, kvDtype, kvBytesPerToken, kvMemoryBytes, maxContextTokens } =
+    inspection
   const { bytes } = facts.weights
   return [
     {
       name: 'weights',
-      value: formatBytes(bytes),
-      reason: 'as stored; packed ones take about the same',
+      value: formatBytes(weightsBytes),
+      reason: `packed in the formats chosen; ${formatBytes(bytes)} as stored`,
     },
     {
       name: 'KV of 1,000 tokens',
@@ -145,7 +149,7 @@ function memoryLines(inspection: Inspection): DescribedLine[] {
       value: formatBytes(kvMemoryBytes),
       reason: `${Math.floor(kvMemoryBytes / kvBytesPerToken)} tokens; ${inspection.maxNumSeqs} sequences at most, ${maxContextTokens} tokens each at most`,
     },
-    { name: 'together', value: formatBytes(bytes + kvMemoryBytes), reason: '' },
+    { name: 'together', value: formatBytes(weightsBytes + kvMemoryBytes), reason: '' },
   ]
 }
 
@@ -170,7 +174,7 @@ export function inspectionJson(inspection: Inspection): string {
       },
       weights: facts.weights,
       memory: {
-        weightsBytes: facts.weights.bytes,
+        weightsBytes: inspection.weightsBytes,
         kvDtype,
         kvBytesPerToken,
         kvMemoryBytes,

@@ -102,6 +102,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       source: start.stored.source,
       sizeBytes: start.stored.sizeBytes,
       kernels: loadNative().capabilities().kernels,
+      quantizationReason: `stored as ${opened.facts.quantization}`,
       choices,
     })
     const stop = async (graceMs: number): Promise<void> => {

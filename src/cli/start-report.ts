@@ -22,6 +22,7 @@ export interface StartFacts {
   readonly source: string
   readonly sizeBytes: number
   readonly kernels: string
+  readonly quantizationReason: string
   readonly choices: readonly Choice[]
 }
 
@@ -35,7 +36,7 @@ export function startReport(facts: StartFacts): string {
       value: card.digest.slice(0, 26),
       reason: `${formatBytes(facts.sizeBytes)}, verified`,
     },
-    { name: 'quantization', value: card.quantization, reason: 'of the checkpoint' },
+    { name: 'quantization', value: card.quantization, reason: facts.quantizationReason },
     { name: 'kernels', value: facts.kernels, reason: 'best of this processor' },
     ...choices.flatMap(({ key, value, reason }) => {
       const { flag } = OPTIONS[key]

@@ -4,13 +4,19 @@
  */
 
 import Type, { type TSchema } from 'typebox'
+import type { WeightFormat, WeightGroup, WeightSymmetry } from '../base/weights-choice.ts'
 import { AUTO, type Option, type OptionKind } from './option.ts'
 
 /** Every key with the type of its value; what each means stands in the table below. */
 export interface OptionValues {
   readonly 'model.name': string
   readonly 'model.servedNames': typeof AUTO | readonly string[]
-  readonly 'model.weights': 'source'
+  readonly 'model.weights': typeof AUTO | WeightFormat
+  readonly 'model.weightsHead': typeof AUTO | WeightFormat
+  readonly 'model.weightsEmbedding': typeof AUTO | WeightFormat
+  readonly 'model.weightsGroup': typeof AUTO | WeightGroup
+  readonly 'model.weightsSymmetry': typeof AUTO | WeightSymmetry
+  readonly 'model.weightsOverrides': readonly string[]
   readonly 'store.home': string
   readonly 'engine.threads': typeof AUTO | number
   readonly 'engine.kvMemory': typeof AUTO | number
@@ -50,6 +56,17 @@ function option<T>(schema: TSchema, kind: OptionKind, fallback: T, words: Words)
 }
 
 const integer = (minimum: number, maximum: number) => Type.Integer({ minimum, maximum })
+const weightFormat = Type.Union([
+  Type.Literal(AUTO),
+  Type.Literal('source'),
+  Type.Literal('f32'),
+  Type.Literal('bf16'),
+  Type.Literal('f16'),
+  Type.Literal('int8'),
+  Type.Literal('int4'),
+])
+const FORMATS = '"source", "f32", "bf16", "f16", "int8", "int4" or auto'
+const override = Type.String({ pattern: '^[^,]+=\\s*(?:source|f32|bf16|f16|int8|int4)$' })
 const name = Type.String({ minLength: 1, maxLength: 200, pattern: '^\\S(?:.*\\S)?$' })
 
 export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
@@ -70,11 +87,57 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
       help: 'names that requests may use, the first one is the model’s id; auto = catalog name or file name',
     },
   ),
-  'model.weights': option(Type.Literal('source'), 'text', 'source', {
+  'model.weights': option(weightFormat, 'text', AUTO, {
     flag: '--weights <format>',
     env: 'INGOT_WEIGHTS',
-    expected: '"source"',
-    help: 'format that weights are computed in; source = as the checkpoint stores them',
+    expected: FORMATS,
+    help: 'format that weights are computed in; source and auto = as the checkpoint stores them. ingot inspect shows what each takes',
+  }),
+  'model.weightsHead': option(weightFormat, 'text', AUTO, {
+    flag: '--weights-head <format>',
+    env: 'INGOT_WEIGHTS_HEAD',
+    expected: FORMATS,
+    help: 'format of the matrix that makes the logits; auto = int8 with int4 weights, else as all',
+  }),
+  'model.weightsEmbedding': option(weightFormat, 'text', AUTO, {
+    flag: '--weights-embedding <format>',
+    env: 'INGOT_WEIGHTS_EMBEDDING',
+    expected: FORMATS,
+    help: 'format of the embedding table; auto = int8 with int4 weights, else as all, and as the head where one table is both',
+  }),
+  'model.weightsGroup': option(
+    Type.Union([
+      auto,
+      Type.Literal(32),
+      Type.Literal(64),
+      Type.Literal(128),
+      Type.Literal('channel'),
+    ]),
+    'integer',
+    AUTO,
+    {
+      flag: '--weights-group <number>',
+      env: 'INGOT_WEIGHTS_GROUP',
+      expected: '32, 64, 128, "channel" or auto',
+      help: 'weights that share a scale in int8 and int4, channel = a whole row; auto = 32. More is less exact, and takes no less memory here',
+    },
+  ),
+  'model.weightsSymmetry': option(
+    Type.Union([auto, Type.Literal('symmetric'), Type.Literal('asymmetric')]),
+    'text',
+    AUTO,
+    {
+      flag: '--weights-symmetry <kind>',
+      env: 'INGOT_WEIGHTS_SYMMETRY',
+      expected: '"symmetric", "asymmetric" or auto',
+      help: 'whether int4 blocks have a scale alone or a minimum too (asymmetric, more exact); int8 is symmetric. auto = asymmetric',
+    },
+  ),
+  'model.weightsOverrides': option(Type.Array(override, { maxItems: 256 }), 'names', [], {
+    flag: '--weights-override <list>',
+    env: 'INGOT_WEIGHTS_OVERRIDE',
+    expected: 'PATTERN=FORMAT with commas between them, such as model.layers.0.*=bf16',
+    help: 'formats of single tensors by name; * is any text, ? one character, and the last match wins',
   }),
   'store.home': option(Type.String({ minLength: 1 }), 'text', AUTO, {
     flag: '--home <folder>',

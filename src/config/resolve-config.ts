@@ -4,6 +4,7 @@
  */
 
 import { isAbsolute, join, resolve } from 'node:path'
+import { parseWeightOverride, type WeightsChoice } from '../base/weights-choice.ts'
 import type { Hardware } from './hardware.ts'
 import { AUTO, formatBytes, type Option, type Origin, readValue } from './option.ts'
 import { OPTION_KEYS, OPTIONS, type OptionKey, type OptionValues } from './options.ts'
@@ -56,7 +57,7 @@ export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
     model: {
       name: name === AUTO ? null : name,
       servedNames: names === AUTO ? null : names,
-      weights: get('model.weights'),
+      weights: weightsChoice(get, decide),
     },
     store: { home, environment },
     engine: engineConfig(get, decide, inputs.hardware),
@@ -76,6 +77,23 @@ export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
 
 type Get = <K extends OptionKey>(key: K) => OptionValues[K]
 type Decide = <T>(key: OptionKey, value: T, text: string, reason: string) => T
+
+/** What only the model can decide stays `null`: the head's format is the embedding's where one table is both. */
+function weightsChoice(get: Get, decide: Decide): WeightsChoice {
+  const format = get('model.weights')
+  const open = <T>(value: typeof AUTO | T): T | null => (value === AUTO ? null : value)
+  return {
+    format:
+      format === AUTO
+        ? decide('model.weights', 'source', 'source', 'as the checkpoint stores them, nothing lost')
+        : format,
+    head: open(get('model.weightsHead')),
+    embedding: open(get('model.weightsEmbedding')),
+    group: open(get('model.weightsGroup')),
+    symmetry: open(get('model.weightsSymmetry')),
+    overrides: get('model.weightsOverrides').flatMap((text) => parseWeightOverride(text) ?? []),
+  }
+}
 
 function engineConfig(get: Get, decide: Decide, hardware: Hardware): EngineConfig {
   const activations = get('engine.activations')
@@ -140,7 +158,7 @@ function reasonOf({ kind, source, key }: Origin): string {
 
 function shown(key: OptionKey, value: OptionValues[OptionKey]): string {
   if (OPTIONS[key].kind === 'bytes' && typeof value === 'number') return formatBytes(value)
-  return Array.isArray(value) ? value.join(', ') : String(value)
+  return Array.isArray(value) ? value.join(', ') || 'none' : String(value)
 }
 
 function deepFreeze<T extends object>(value: T): T {

@@ -5,6 +5,7 @@
  * is decided by the deployment's plan, with its reason, in the same table.
  */
 
+import type { WeightsChoice } from '../base/weights-choice.ts'
 import type { Origin } from './option.ts'
 import type { LogLevel, OptionKey } from './options.ts'
 
@@ -13,7 +14,7 @@ export interface ModelConfig {
   readonly name: string | null
   /** First the id; `null` = after the catalog entry or the file. */
   readonly servedNames: readonly string[] | null
-  readonly weights: 'source'
+  readonly weights: WeightsChoice
 }
 
 export interface StoreConfig {

@@ -7,6 +7,7 @@
 
 import { kvLayersOf, type ModelConfig } from '../../models/model-config.ts'
 import { definitionOf } from '../../models/registry.ts'
+import type { WeightsChoice } from '../base/weights-choice.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import {
   estimateWeights,
@@ -14,7 +15,9 @@ import {
   type WeightsEstimate,
 } from '../checkpoint/memory-estimate.ts'
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts'
+import { planWeights, type WeightPlan } from '../graph/plan-weights.ts'
 import type { TokenizerDescription } from '../text/tokenizer-description.ts'
+import { readConstants } from '../worker/read-constants.ts'
 import { readTokenizer } from './read-tokenizer.ts'
 
 export interface ModelFacts {
@@ -32,6 +35,12 @@ export interface ModelFacts {
   readonly author: string | null
   /** Of K and V together over all layers. */
   kvBytesPerToken(dtype: 'f32' | 'bf16'): number
+  /**
+   * Formats and packed bytes of all weights under a choice; cheap, nothing is read.
+   *
+   * @throws ServingError GRAPH_WEIGHTS_*
+   */
+  planWeights(choice: WeightsChoice): WeightPlan
 }
 
 /** @throws ServingError of the checkpoint, models and text rooms */
@@ -41,6 +50,8 @@ export async function readModelFacts(path: string): Promise<ModelFacts> {
   const config = definition.readConfig(checkpoint)
   definition.checkTensors(checkpoint, config)
   const weights = estimateWeights(checkpoint)
+  const constants = await readConstants(definition.constantTensors(checkpoint, config))
+  const graph = definition.buildGraph(checkpoint, config, constants)
   const layers = kvLayersOf(config)
   const text = (key: string) => {
     const value = checkpoint.metadata.get(key)
@@ -57,5 +68,6 @@ export async function readModelFacts(path: string): Promise<ModelFacts> {
     licence: text('general.license'),
     author: text('general.author') ?? text('general.organization'),
     kvBytesPerToken: (dtype) => kvBytesPerToken({ layers, dtype }),
+    planWeights: (choice) => planWeights(graph, choice),
   }
 }

@@ -8,6 +8,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Hardware } from '../config/hardware.ts'
 import type { AdmissionConfig, EngineConfig, ModelConfig } from '../config/runtime-config.ts'
+import type { WeightPlan } from '../graph/plan-weights.ts'
 import { ChatTemplate } from '../text/chat-template.ts'
 import { NO_TEMPLATE, withoutTokenizer } from '../text/no-tokenizer.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
@@ -20,6 +21,7 @@ import { type ModelFacts, readModelFacts } from './model-facts.ts'
 import type { Replica } from './replica.ts'
 import { SequenceIds } from './sequence-ids.ts'
 import { servingConfigDigest } from './serving-config-digest.ts'
+import { quantizationName, weightChoices, weightsIdentity } from './weights-report.ts'
 
 export interface DeploymentSource {
   /** Local file or folder of verified weights. */
@@ -66,8 +68,11 @@ export async function openDeployment(
 ): Promise<OpenedDeployment> {
   const { engine, admission } = settings
   const facts = await readModelFacts(source.path)
-  const plan = planEngine(engine, planFacts(facts, engine), settings.hardware)
-  const card = makeCard(source, settings, { facts, plan, tools })
+  const { weights: choice } = settings.model
+  const weights = facts.planWeights(choice)
+  const sizes = planEngine(engine, planFacts(facts, weights, engine), settings.hardware)
+  const plan = { ...sizes, choices: [...sizes.choices, ...weightChoices(choice, weights)] }
+  const card = makeCard(source, settings, { facts, plan, weights, tools })
   // A template that cannot be parsed must stop the start before a process is made.
   const template =
     facts.tokenizer === null
@@ -102,9 +107,9 @@ export async function openDeployment(
   }
 }
 
-function planFacts(facts: ModelFacts, { kvDtype }: EngineConfig) {
+function planFacts(facts: ModelFacts, weights: WeightPlan, { kvDtype }: EngineConfig) {
   return {
-    weightsBytes: facts.weights.bytes,
+    weightsBytes: weights.packedBytes,
     kvBytesPerToken: facts.kvBytesPerToken(kvDtype),
     maxContextTokens: facts.config.maxContextTokens,
   }
@@ -115,10 +120,15 @@ interface Decided {
   readonly plan: EnginePlan
 }
 
+interface CardParts {
+  readonly weights: WeightPlan
+  readonly tools: DeploymentTools
+}
+
 function makeCard(
   { names, digest, ownedBy }: DeploymentSource,
   settings: DeploymentSettings,
-  { facts, plan, tools }: Decided & { readonly tools: DeploymentTools },
+  { facts, plan, weights, tools }: Decided & CardParts,
 ): ModelCard {
   const [id = 'model', ...aliases] = names
   const modelDigest = `sha256:${digest}`
@@ -131,10 +141,10 @@ function makeCard(
     created: Math.floor(tools.clock.wallMs() / 1000),
     ownedBy,
     digest: modelDigest,
-    quantization: facts.quantization,
+    quantization: quantizationName(settings.model.weights, weights, facts.quantization),
     servingConfigDigest: servingConfigDigest({
       modelDigest,
-      weights: settings.model.weights,
+      weights: weightsIdentity(settings.model.weights, weights),
       activations,
       kvDtype,
       kernels: tools.kernels,
@@ -150,12 +160,13 @@ function makeCard(
 
 function engineOptions(
   { path }: DeploymentSource,
-  { engine }: DeploymentSettings,
+  { engine, model }: DeploymentSettings,
   { facts, plan }: Decided,
 ): EngineOptions {
   const { threads, activations, kvDtype, blockSize, maxNumBatchedTokens, maxNumSeqs } = engine
   return {
     checkpointPath: path,
+    weights: model.weights,
     threads,
     activations,
     kvDtype,

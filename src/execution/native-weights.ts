@@ -2,13 +2,13 @@
 
 import type { NativeWeight, NativeWeightPart } from '../../native/binding.ts'
 import type { TensorInfo } from '../checkpoint/checkpoint.ts'
-import type { GraphWeight } from '../graph/graph.ts'
+import type { GraphWeight, TensorTarget } from '../graph/graph.ts'
 
 export function nativeWeight(weight: GraphWeight): NativeWeight {
   if (weight.kind === 'constant') {
     return { name: weight.name, kind: weight.kind, values: weight.values }
   }
-  return { name: weight.name, kind: weight.kind, parts: weight.tensors.map(nativePart) }
+  return { name: weight.name, kind: weight.kind, parts: partsOf(weight) }
 }
 
 /** Stored bytes; what a loading bar counts. */
@@ -17,6 +17,14 @@ export function weightBytes(weight: GraphWeight): number {
   return weight.tensors.reduce((sum, { byteLength }) => sum + byteLength, 0)
 }
 
-function nativePart({ file, offset, byteLength, format, shape }: TensorInfo): NativeWeightPart {
-  return { file, offset, byteLength, format, shape }
+function partsOf({ tensors, targets }: Exclude<GraphWeight, { kind: 'constant' }>) {
+  return tensors.map((tensor, index) => nativePart(tensor, targets?.[index] ?? null))
+}
+
+function nativePart(tensor: TensorInfo, target: TensorTarget | null): NativeWeightPart {
+  const { file, offset, byteLength, format, shape } = tensor
+  const part = { file, offset, byteLength, format, shape }
+  if (target === null) return part
+  const { group } = target
+  return { ...part, target: { format: target.format, ...(group === null ? {} : { group }) } }
 }

@@ -5,6 +5,7 @@
  * Shapes: `T` tokens of the step, `B` sequences, `L` logits rows. Everything between nodes is f32 `[T, width]`.
  */
 
+import type { TensorFormat } from '../base/tensor-format.ts'
 import type { TensorInfo } from '../checkpoint/checkpoint.ts'
 
 /** A value that flows between nodes. */
@@ -31,8 +32,17 @@ export type GraphWeight =
       readonly name: string
       readonly kind: 'linear' | 'vector'
       readonly tensors: readonly TensorInfo[]
+      /** One for each tensor; absent = all as stored. */
+      readonly targets?: readonly (TensorTarget | null)[]
     }
   | { readonly name: string; readonly kind: 'constant'; readonly values: Float32Array }
+
+/** What a matrix is written as while it is packed; `null` where it stays as it is stored. */
+export interface TensorTarget {
+  readonly format: TensorFormat
+  /** Weights along a row that share a scale; `null` = all of them, and in formats without scales. */
+  readonly group: number | null
+}
 
 /** KV geometry of one attention layer; index = the `layer` attribute of its attention node. */
 export interface KvLayer {

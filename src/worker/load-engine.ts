@@ -5,10 +5,12 @@
 
 import { definitionOf } from '../../models/registry.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { SOURCE_WEIGHTS } from '../base/weights-choice.ts'
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts'
 import { EngineCore } from '../engine/engine-core.ts'
 import { NativeExecutor } from '../execution/native-executor.ts'
 import { lowerForCpu } from '../graph/lower-cpu.ts'
+import { planWeights } from '../graph/plan-weights.ts'
 import type { EngineDescription, EngineOptions } from './messages.ts'
 import { readConstants } from './read-constants.ts'
 
@@ -40,7 +42,8 @@ export async function loadEngine(
   definition.checkTensors(checkpoint, config)
   const constants = await readConstants(definition.constantTensors(checkpoint, config))
   const graph = definition.buildGraph(checkpoint, config, constants)
-  const { onnx, weights, kvLayers } = lowerForCpu(graph)
+  const { onnx, kvLayers } = lowerForCpu(graph)
+  const { weights } = planWeights(graph, options.weights ?? SOURCE_WEIGHTS)
   onProgress('weights', 0)
   const maxContextTokens = Math.min(options.maxContextTokens, graph.maxContextTokens)
   const executor = await NativeExecutor.open({

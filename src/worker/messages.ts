@@ -5,6 +5,7 @@
 
 import type { WireError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
+import type { WeightsChoice } from '../base/weights-choice.ts'
 import type { SchedulingOptions } from '../engine/scheduling-options.ts'
 import type { EngineCoreStats, SequenceSpec, SequenceUpdate } from '../engine/updates.ts'
 
@@ -21,6 +22,8 @@ export type {
 export interface EngineOptions {
   /** Local path of the checkpoint: a GGUF file, or a Hugging Face folder. */
   readonly checkpointPath: string
+  /** Absent = all as stored. */
+  readonly weights?: WeightsChoice
   readonly threads: number
   readonly activations: 'f32' | 'int8'
   readonly kvDtype: 'f32' | 'bf16'

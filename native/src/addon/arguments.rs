@@ -3,7 +3,7 @@
 //! Numbers arrive as doubles; every one that means a count or an id must be a whole number in range, or the call fails
 //! naming the field as JavaScript spells it.
 
-use ingot_kernels::{Activations, KvDtype, KvLayerShape};
+use ingot_kernels::{Activations, Format, KvDtype, KvLayerShape, Recode};
 use ingot_sampler::SamplerSpec;
 use napi::bindgen_prelude::{BigInt, Float32Array, Int32Array};
 use napi_derive::napi;
@@ -45,6 +45,13 @@ pub struct WeightPart {
     pub byte_length: f64,
     pub format: String,
     pub shape: Vec<f64>,
+    pub target: Option<WeightTarget>,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct WeightTarget {
+    pub format: String,
+    pub group: Option<f64>,
 }
 
 #[napi(object, object_to_js = false)]
@@ -162,9 +169,22 @@ fn to_parts(parts: &[WeightPart]) -> Outcome<Vec<PartSource>> {
                     .iter()
                     .map(|&extent| integer("shape", extent))
                     .collect::<Outcome<Vec<_>>>()?,
+                recode: part.target.as_ref().map(to_recode).transpose()?,
             })
         })
         .collect()
+}
+
+fn to_recode(target: &WeightTarget) -> Outcome<Recode> {
+    let bad = |message: String| Failure::new(Code::BadWeight, format_args!("target: {message}"));
+    let group = target
+        .group
+        .map(|group| whole(Code::BadWeight, "target.group", group, i32::MAX as u64))
+        .transpose()?
+        .map(|group| group as usize);
+    let format = Format::parse(&target.format)
+        .ok_or_else(|| bad(format!("format {} is not supported", target.format)))?;
+    Recode::new(format, group).map_err(|error| bad(error.to_string()))
 }
 
 impl SamplerArguments {

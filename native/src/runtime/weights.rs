@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ingot_kernels::{Format, PackedLinear, Part, Pool};
+use ingot_kernels::{Format, PackedLinear, Part, Pool, Recode};
 
 use super::weight_files::WeightFiles;
 use crate::failure::{Code, Failure, Outcome};
@@ -22,6 +22,8 @@ pub struct PartSource {
     pub bytes: u64,
     pub format: String,
     pub shape: Vec<u64>,
+    /// Written anew while it is packed.
+    pub recode: Option<Recode>,
 }
 
 pub enum WeightSource {
@@ -48,6 +50,7 @@ struct CheckedPart<'a> {
     rows: usize,
     width: usize,
     bytes: &'a [u8],
+    recode: Option<Recode>,
 }
 
 impl Weights {
@@ -183,6 +186,7 @@ fn check_part<'a>(
         rows: rows as usize,
         width: width as usize,
         bytes,
+        recode: part.recode,
     })
 }
 
@@ -194,6 +198,7 @@ fn pack_linear(parts: &[CheckedPart<'_>], pool: &Pool) -> Outcome<Weight> {
             other.width
         )));
     }
+    let recodes: Vec<_> = parts.iter().map(|part| part.recode).collect();
     let parts: Vec<Part<'_>> = parts
         .iter()
         .map(|part| Part {
@@ -202,13 +207,16 @@ fn pack_linear(parts: &[CheckedPart<'_>], pool: &Pool) -> Outcome<Weight> {
             bytes: part.bytes,
         })
         .collect();
-    let packed = PackedLinear::pack(&parts, width, pool).map_err(|error| bad(error.to_string()))?;
+    let packed = PackedLinear::pack_as(&parts, &recodes, width, pool).map_err(bad)?;
     Ok(Weight::Linear(Arc::new(packed)))
 }
 
 /// Vectors are short; each part is packed as one row only to be read back as f32.
 fn read_vector(parts: &[CheckedPart<'_>], pool: &Pool) -> Outcome<Weight> {
     let mut values = Vec::with_capacity(parts.iter().map(|part| part.width).sum());
+    if parts.iter().any(|part| part.recode.is_some()) {
+        return Err(bad("a vector is kept in f32 and takes no target"));
+    }
     for part in parts {
         let row = Part {
             format: part.format,

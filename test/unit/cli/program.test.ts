@@ -182,6 +182,7 @@ describe('the start report', () => {
       source: 'file:/m.gguf',
       sizeBytes: 2048,
       kernels: 'avx2',
+      quantizationReason: 'stored as F16',
       choices: mergeChoices(choices, plan),
     })
     expect(report).toBe(
@@ -189,7 +190,7 @@ describe('the start report', () => {
         'Ingot 1.2.3',
         '  model         m, n                        file:/m.gguf',
         '  digest        sha256:abababababababababa  2.00 KiB, verified',
-        '  quantization  Q4_1                        of the checkpoint',
+        '  quantization  Q4_1                        stored as F16',
         '  kernels       avx2                        best of this processor',
         '  threads       2                           2 physical cores',
         '  kv-memory     1.00 GiB                    a quarter',

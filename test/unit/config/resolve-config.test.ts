@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ServingError } from '../../../src/base/errors.ts'
+import { SOURCE_WEIGHTS } from '../../../src/base/weights-choice.ts'
 import type { Hardware } from '../../../src/config/hardware.ts'
 import { OPTION_KEYS, type OptionKey } from '../../../src/config/options.ts'
 import { resolveConfig } from '../../../src/config/resolve-config.ts'
@@ -48,7 +49,7 @@ describe('resolveConfig', () => {
   it('gives whole defaults, and a reason for every value', () => {
     const { choices, ...slices } = resolve()
     expect({ ...slices, store: slices.store.home }).toEqual({
-      model: { name: null, servedNames: null, weights: 'source' },
+      model: { name: null, servedNames: null, weights: SOURCE_WEIGHTS },
       store: '/home/ada/.cache/ingot',
       engine: {
         threads: 6,
@@ -94,6 +95,28 @@ describe('resolveConfig', () => {
     expect(reasons.get('server.host')).toBe('server.host in ingot.json')
   })
 
+  it('reads the weights that are wanted, with exceptions by name', () => {
+    const flags = {
+      'model.weights': 'int4',
+      'model.weightsHead': 'int8',
+      'model.weightsGroup': 'channel',
+      'model.weightsSymmetry': 'symmetric',
+      'model.weightsOverrides': 'model.layers.0.*=bf16, *.down_proj.weight=source',
+    }
+    expect(resolve({ flags }).model.weights).toEqual({
+      format: 'int4',
+      head: 'int8',
+      embedding: null,
+      group: 'channel',
+      symmetry: 'symmetric',
+      overrides: [
+        { pattern: 'model.layers.0.*', format: 'bf16' },
+        { pattern: '*.down_proj.weight', format: 'source' },
+      ],
+    })
+    expect(resolve({ flags: { 'model.weightsGroup': '64' } }).model.weights.group).toBe(64)
+  })
+
   it('is frozen through and through', () => {
     const config = resolve()
     expect(Object.isFrozen(config) && Object.isFrozen(config.engine)).toBe(true)
@@ -132,6 +155,9 @@ describe('resolveConfig', () => {
     [{ flags: { 'engine.kvMemory': '2XB' } }, '--kv-memory', 'command line'],
     [{ flags: { 'engine.activations': 'int4' } }, '--activations', 'command line'],
     [{ flags: { 'model.weights': 'q4' } }, '--weights', 'command line'],
+    [{ flags: { 'model.weightsGroup': '48' } }, '--weights-group', 'command line'],
+    [{ flags: { 'model.weightsOverrides': 'a.*=int3' } }, '--weights-override', 'command line'],
+    [{ flags: { 'model.weightsOverrides': '=int4' } }, '--weights-override', 'command line'],
     [{ flags: { 'model.servedNames': 'a,,b' } }, '--served-model-name', 'command line'],
   ])('refuses %j with its source and key', (written, param, source) => {
     const error = failure(written)
