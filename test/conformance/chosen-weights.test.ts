@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SOURCE_WEIGHTS, type WeightsChoice } from '../../src/base/weights-choice.ts'
 import { readModelFacts } from '../../src/deployment/model-facts.ts'
+import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
 import type { EngineOptions } from '../../src/worker/messages.ts'
 import { makeSpec } from '../support/engine-builders.ts'
 import { runSequences, withEngine } from '../support/run-engine.ts'
@@ -56,6 +57,7 @@ describe.skipIf(!existsSync(ADDON))('chosen weights (skipped when the addon is n
     maxNumSeqs: 4,
     maxContextTokens: 128,
     eosTokenIds: [],
+    scheduling: PLAIN_SCHEDULING,
   })
 
   async function answer(weights: Partial<WeightsChoice>) {
