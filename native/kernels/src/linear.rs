@@ -6,7 +6,7 @@
 
 use crate::linear_f32::panel_rows;
 use crate::linear_int8::int8_rows;
-use crate::packed_linear::{Kind, PackedLinear, SendPointer, TILE_COLUMNS};
+use crate::packed_linear::{Kind, PackedLinear, PackedPart, SendPointer, TILE_COLUMNS};
 use crate::pool::Pool;
 use crate::quantize::{QuantisedRow, quantise_tile};
 use crate::scratch::{Scratch, grow};
@@ -52,11 +52,57 @@ pub fn linear(
     if rows == 0 {
         return;
     }
-    let cut = Cut::new(weight, rows, pool.threads());
+    let mut parts = weight.parts.as_slice();
+    while let Some(first) = parts.first() {
+        // Parts in one order of inputs share the gathered (and quantised) activations.
+        let order = first.order(k);
+        let same = parts.iter().take_while(|part| part.order(k) == order);
+        let (these, rest) = parts.split_at(same.count());
+        match order {
+            None => linear_parts(these, n, x, rows, bias, activations, out, scratch, pool),
+            Some(order) => {
+                let mut gathered = std::mem::take(&mut scratch.gathered);
+                gather_inputs(x, order, grow(&mut gathered, rows * k, 0.0));
+                let x = &gathered[..rows * k];
+                linear_parts(these, n, x, rows, bias, activations, out, scratch, pool);
+                scratch.gathered = gathered;
+            }
+        }
+        parts = rest;
+    }
+}
+
+/// Each row's inputs in another order.
+fn gather_inputs(x: &[f32], order: &[u32], out: &mut [f32]) {
+    for (to, from) in out
+        .chunks_exact_mut(order.len())
+        .zip(x.chunks_exact(order.len()))
+    {
+        for (to, &input) in to.iter_mut().zip(order) {
+            *to = from[input as usize];
+        }
+    }
+}
+
+/// The columns of `parts` of an output that is `n` wide; arguments as `linear`, which checked them.
+#[allow(clippy::too_many_arguments)]
+fn linear_parts(
+    parts: &[PackedPart],
+    n: usize,
+    x: &[f32],
+    rows: usize,
+    bias: Option<&[f32]>,
+    activations: Activations,
+    out: &mut [f32],
+    scratch: &mut Scratch,
+    pool: &Pool,
+) {
+    let k = x.len() / rows;
+    let cut = Cut::new(parts, k, rows, pool.threads());
     let out_pointer = SendPointer(out.as_mut_ptr());
-    let is_int8 = |kind: Kind| activations == Activations::Int8 && !matches!(kind, Kind::Dense(_));
-    let needs_quants = weight.parts.iter().any(|part| is_int8(part.kind));
-    let needs_panel = weight.parts.iter().any(|part| !is_int8(part.kind));
+    let is_int8 = |kind: Kind| activations == Activations::Int8 && kind.is_integer();
+    let needs_quants = parts.iter().any(|part| is_int8(part.kind));
+    let needs_panel = parts.iter().any(|part| !is_int8(part.kind));
     let blocks = if needs_quants { k / 32 } else { 0 };
     let quantised =
         SendPointer(grow(&mut scratch.quantised, rows * blocks, QuantisedRow::ZERO).as_mut_ptr());
@@ -75,7 +121,7 @@ pub fn linear(
                 quantise_range(x.as_ptr(), k, range.clone(), quantised.get());
             }
             for (tile_number, part, tile) in
-                tiles_of(weight).enumerate().map(|(i, (p, t))| (i, p, t))
+                tiles_of(parts).enumerate().map(|(i, (p, t))| (i, p, t))
             {
                 if !cut.has_tile(chunk, tile_number) {
                     continue;
@@ -149,11 +195,8 @@ impl Target {
     }
 }
 
-fn tiles_of(
-    weight: &PackedLinear,
-) -> impl Iterator<Item = (&crate::packed_linear::PackedPart, usize)> {
-    weight
-        .parts
+fn tiles_of(parts: &[PackedPart]) -> impl Iterator<Item = (&PackedPart, usize)> {
+    parts
         .iter()
         .flat_map(|part| (0..part.tiles()).map(move |tile| (part, tile)))
 }
@@ -167,11 +210,11 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(weight: &PackedLinear, rows: usize, threads: usize) -> Self {
-        let tiles: usize = weight.parts.iter().map(|part| part.tiles()).sum();
+    fn new(parts: &[PackedPart], k: usize, rows: usize, threads: usize) -> Self {
+        let tiles: usize = parts.iter().map(PackedPart::tiles).sum();
         let is_by_rows = threads > 1 && rows >= ROW_SPLIT;
         // Large work gets a second chunk a thread, so that a thread taken away costs a quarter and not a half.
-        let pieces = if rows * tiles * weight.k() > 1 << 24 {
+        let pieces = if rows * tiles * k > 1 << 24 {
             threads * 2
         } else {
             threads

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::format::Format;
 use crate::linear::{TILE_ROWS, Target, row_tiles};
+use crate::linear_grouped_panel::dequantise_grouped;
 use crate::linear_planes_panel::dequantise_planes;
 use crate::packed_linear::{Kind, TILE_COLUMNS};
 use crate::simd::{LANES, Simd};
@@ -145,6 +146,7 @@ unsafe fn multiply<S: Simd, W: Weight, const ROWS: usize>(
 unsafe fn dequantise_tile<S: Simd>(kind: Kind, tile: *const u8, k: usize, panel: *mut f32) {
     match kind {
         Kind::Planes(format) => dequantise_planes::<S>(format, tile, k, panel),
+        Kind::Grouped(grouped) => dequantise_grouped::<S>(grouped, tile, k, panel),
         Kind::Dense(format) => {
             for half in 0..k * TILE_COLUMNS / LANES {
                 let at = half * LANES;

@@ -13,6 +13,7 @@ use crate::cpu::{Family, family};
 use crate::linear::{TILE_ROWS, Target, row_tiles};
 #[cfg(target_arch = "x86_64")]
 use crate::linear_avx2;
+use crate::linear_grouped::grouped_rows;
 use crate::linear_planes::planes_rows;
 use crate::packed_linear::Kind;
 use crate::quantize::QuantisedRow;
@@ -34,6 +35,9 @@ pub(crate) unsafe fn int8_rows(
     let blocks = k / 32;
     if let Kind::Planes(format) = kind {
         return planes_rows(format, tile, blocks, quantised, range, target);
+    }
+    if let Kind::Grouped(grouped) = kind {
+        return grouped_rows(grouped, tile, blocks, quantised, range, target);
     }
     let family = family();
     let num_row_tiles = range.len().div_ceil(TILE_ROWS);

@@ -63,6 +63,12 @@ impl PackedBytes {
         vec![Line([0; LINE]); len.div_ceil(LINE)].into_boxed_slice()
     }
 
+    /// What `zeroed` gave, as bytes.
+    pub fn bytes_mut(lines: &mut [Line]) -> &mut [u8] {
+        // SAFETY: lines are plain bytes without padding.
+        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * LINE) }
+    }
+
     pub fn owned(lines: Box<[Line]>) -> Self {
         Self(Holder::Owned(lines))
     }

@@ -11,29 +11,24 @@
 //!          64 B f16       scales
 //! Dense    per k: 32 values in the format's own width
 //! Planes   see `planes`
+//! Grouped  see `grouped`
 //! ```
 
 use half::f16;
 
 use crate::error::KernelError;
 use crate::format::Format;
+use crate::grouped::Grouped;
 use crate::pack::{checked_row_bytes, pack_part};
 use crate::packed_bytes::{PackedBytes, SharedBytes};
 use crate::planes::Planes;
 use crate::planes_pack;
 use crate::pool::Pool;
 use crate::recode::Recode;
+use crate::source::{Part, Source};
 
 pub(crate) const TILE_COLUMNS: usize = 32;
 pub(crate) const BLOCK: usize = 32;
-
-/// Rows of a stored tensor that follow one another in a file.
-pub struct Part<'a> {
-    pub format: Format,
-    pub rows: usize,
-    /// rows · k weights, row by row.
-    pub bytes: &'a [u8],
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -47,6 +42,8 @@ pub(crate) enum Kind {
     Dense(Format),
     /// Bit planes as `planes` describes them for this format.
     Planes(Format),
+    /// Codes beside scales of whole groups, as `grouped` describes them.
+    Grouped(Grouped),
 }
 
 impl Kind {
@@ -68,6 +65,16 @@ impl Kind {
             Self::Int8 => k / BLOCK * (1024 + 64),
             Self::Dense(format) => k * TILE_COLUMNS * format.block_bytes(),
             Self::Planes(format) => Planes::of(format).expect("planes").tile_bytes(k),
+            Self::Grouped(grouped) => grouped.tile_bytes(k),
+        }
+    }
+
+    /// Whether it can be multiplied with int8 activations.
+    pub(crate) fn is_integer(self) -> bool {
+        match self {
+            Self::Dense(_) => false,
+            Self::Grouped(grouped) => grouped.is_integer(),
+            _ => true,
         }
     }
 }
@@ -86,17 +93,28 @@ pub(crate) struct PackedPart {
 /// A part as it was packed: what is needed, besides its bytes, to have it again without packing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PackedShape {
+    /// Of its rows; F32 where it is grouped.
     pub format: Format,
+    pub grouped: Option<Grouped>,
     pub rows: usize,
 }
 
 impl PackedShape {
     /// Bytes that it takes with `k` inputs, whole cache lines; `None` when they are more than can be counted.
     pub fn bytes(self, k: usize) -> Option<usize> {
-        k.checked_mul(TILE_COLUMNS * 4)?; // the widest kind
-        let tile_bytes = Kind::of(self.format).tile_bytes(k);
+        // The widest kinds: 4 bytes a weight, or one and an f32 scale for each 32, and less than 256 for a table.
+        k.checked_mul(TILE_COLUMNS * 8)?.checked_add(256)?;
+        let tile_bytes = self.kind().tile_bytes(k);
         let bytes = self.rows.div_ceil(TILE_COLUMNS).checked_mul(tile_bytes)?;
-        bytes.checked_next_multiple_of(64)
+        let order = self.grouped.map_or(0, |grouped| grouped.order_bytes(k));
+        bytes.checked_add(order)?.checked_next_multiple_of(64)
+    }
+
+    fn kind(self) -> Kind {
+        match self.grouped {
+            Some(grouped) => Kind::Grouped(grouped),
+            None => Kind::of(self.format),
+        }
     }
 }
 
@@ -112,6 +130,18 @@ impl PackedPart {
     /// Columns of this tile that exist, 1 … 32.
     pub fn tile_width(&self, index: usize) -> usize {
         (self.rows - index * TILE_COLUMNS).min(TILE_COLUMNS)
+    }
+
+    /// Input that each packed k stands for, where it is another. @param k - inputs
+    pub fn order(&self, k: usize) -> Option<&[u32]> {
+        match self.kind {
+            Kind::Grouped(grouped) if grouped.has_order => {
+                let bytes = &self.bytes()[self.tiles() * self.tile_bytes..][..k * 4];
+                // SAFETY: whole cache lines lie before them, so they are aligned; any bytes are u32.
+                Some(unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), k) })
+            }
+            _ => None,
+        }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -150,34 +180,39 @@ impl PackedLinear {
         k: usize,
         pool: &Pool,
     ) -> Result<Self, KernelError> {
+        let sources: Vec<_> = parts.iter().map(|&part| Source::Part(part)).collect();
+        Self::pack_sources(&sources, recodes, k, pool)
+    }
+
+    /// As `pack_as`, from parts of any kind. A quantized one keeps its codes where there is a form for them.
+    ///
+    /// # Errors
+    /// As `pack_as`, and when a quantized weight is not a number.
+    pub fn pack_sources(
+        sources: &[Source<'_>],
+        recodes: &[Option<Recode>],
+        k: usize,
+        pool: &Pool,
+    ) -> Result<Self, KernelError> {
         assert_eq!(
-            parts.len(),
+            sources.len(),
             recodes.len(),
             "a recode, or none, for each part"
         );
-        if parts.is_empty() || k == 0 {
+        if sources.is_empty() || k == 0 {
             return Err(KernelError::new(
                 "a weight needs at least one part and one input",
             ));
         }
-        let mut packed = Vec::with_capacity(parts.len());
+        let mut packed = Vec::with_capacity(sources.len());
         let mut n = 0_usize;
-        for (part, recode) in parts.iter().zip(recodes) {
-            let row_bytes = checked_row_bytes(part.format, k)?;
+        for (source, recode) in sources.iter().zip(recodes) {
             if let Some(recode) = recode {
                 checked_row_bytes(recode.format(), k)?;
             }
-            if part.rows == 0 || part.rows.checked_mul(row_bytes) != Some(part.bytes.len()) {
-                return Err(KernelError::new(format!(
-                    "{:?} [{}, {k}] takes {} bytes a row, but {} bytes were given",
-                    part.format,
-                    part.rows,
-                    row_bytes,
-                    part.bytes.len()
-                )));
-            }
-            packed.push(pack_part(part, *recode, k, n, pool)?);
-            n += part.rows;
+            source.check(k)?;
+            packed.push(pack_part(source, *recode, k, n, pool)?);
+            n += source.rows();
         }
         Ok(Self {
             parts: packed,
@@ -196,23 +231,33 @@ impl PackedLinear {
     ) -> Result<Self, KernelError> {
         let (mut packed, mut n) = (Vec::new(), 0);
         for (shape, bytes) in parts {
-            let kind = Kind::of(shape.format);
+            let kind = shape.kind();
             let data = PackedBytes::shared(bytes);
             checked_row_bytes(shape.format, k)?;
-            if k == 0 || shape.rows == 0 || shape.bytes(k) != Some(data.as_slice().len()) {
+            let is_whole = shape.grouped.is_none() || k.is_multiple_of(BLOCK);
+            if k == 0
+                || !is_whole
+                || shape.rows == 0
+                || shape.bytes(k) != Some(data.as_slice().len())
+            {
                 return Err(KernelError::new(format!(
                     "{shape:?} of {k} inputs is not {} packed bytes",
                     data.as_slice().len()
                 )));
             }
-            packed.push(PackedPart {
+            let part = PackedPart {
                 kind,
                 format: shape.format,
                 rows: shape.rows,
                 first: n,
                 tile_bytes: kind.tile_bytes(k),
                 data,
-            });
+            };
+            let is_in_reach = |order: &[u32]| order.iter().all(|&input| (input as usize) < k);
+            if !part.order(k).is_none_or(is_in_reach) {
+                return Err(KernelError::new("an input beyond the weight's inputs"));
+            }
+            packed.push(part);
             n += shape.rows;
         }
         if packed.is_empty() {
@@ -228,8 +273,16 @@ impl PackedLinear {
     /// Shape and packed bytes of each part, in order.
     pub fn packed_parts(&self) -> impl Iterator<Item = (PackedShape, &[u8])> {
         self.parts.iter().map(|part| {
-            let (format, rows) = (part.format, part.rows);
-            (PackedShape { format, rows }, part.bytes())
+            let grouped = match part.kind {
+                Kind::Grouped(grouped) => Some(grouped),
+                _ => None,
+            };
+            let shape = PackedShape {
+                format: part.format,
+                grouped,
+                rows: part.rows,
+            };
+            (shape, part.bytes())
         })
     }
 
@@ -279,6 +332,16 @@ impl PackedLinear {
                 }
             }
             Kind::Planes(format) => planes_pack::read_column(format, bytes, column, out),
+            Kind::Grouped(grouped) => match part.order(self.k) {
+                None => grouped.read_column(bytes, column, out),
+                Some(order) => {
+                    let mut values = vec![0.0; self.k];
+                    grouped.read_column(bytes, column, &mut values);
+                    for (value, &input) in values.iter().zip(order) {
+                        out[input as usize] = *value;
+                    }
+                }
+            },
             Kind::Int8 => {
                 for (block, values) in out.chunks_mut(BLOCK).enumerate() {
                     let base = block * 1088;

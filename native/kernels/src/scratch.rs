@@ -9,6 +9,8 @@ pub struct Scratch {
     pub(crate) quantised: Vec<QuantisedRow>,
     /// Dequantised weight panels, one a thread: `[k][32]` f32.
     pub(crate) panels: Vec<f32>,
+    /// Activations in the order of a weight's inputs.
+    pub(crate) gathered: Vec<f32>,
     /// Rotated queries `[T, numHeads · headDim]`.
     pub(crate) queries: Vec<f32>,
     /// How one attention call is cut.

@@ -24,6 +24,8 @@ pub unsafe trait Simd: Copy {
     unsafe fn load_i8(from: *const i8) -> Self::F;
     /// Half of what 16 E8M0 exponents say: 2^(exponent − 128).
     unsafe fn load_half_of_e8m0(from: *const u8) -> Self::F;
+    /// 16 E4M3 bytes, none of them NaN.
+    unsafe fn load_e4m3(from: *const u8) -> Self::F;
     unsafe fn store(to: *mut f32, value: Self::F);
     /// Round to nearest even.
     unsafe fn store_bf16(to: *mut u16, value: Self::F);

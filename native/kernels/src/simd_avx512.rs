@@ -62,6 +62,15 @@ unsafe impl Simd for Avx512 {
         _mm512_castsi512_ps(_mm512_mask_blend_epi32(is_subnormal, normal, subnormal))
     }
     #[inline(always)]
+    unsafe fn load_e4m3(from: *const u8) -> __m512 {
+        // As f16 the same bits mean 1 / 256 of the number.
+        let bytes = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
+        let sign = _mm256_and_si256(_mm256_slli_epi16::<8>(bytes), _mm256_set1_epi16(i16::MIN));
+        let rest = _mm256_and_si256(_mm256_slli_epi16::<7>(bytes), _mm256_set1_epi16(0x3f80));
+        let halves = _mm512_cvtph_ps(_mm256_or_si256(sign, rest));
+        _mm512_mul_ps(halves, _mm512_set1_ps(256.0))
+    }
+    #[inline(always)]
     unsafe fn store(to: *mut f32, value: __m512) {
         _mm512_storeu_ps(to, value)
     }

@@ -4,6 +4,7 @@
 use half::{bf16, f16};
 
 use crate::format_iq::half_of_e8m0;
+use crate::quantized::f32_of_e4m3;
 use crate::simd::{LANES, Simd};
 
 #[derive(Clone, Copy)]
@@ -91,6 +92,10 @@ unsafe impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_half_of_e8m0(from: *const u8) -> Lanes {
         fill(|lane| half_of_e8m0(unsafe { *from.add(lane) }))
+    }
+    #[inline(always)]
+    unsafe fn load_e4m3(from: *const u8) -> Lanes {
+        fill(|lane| f32_of_e4m3(unsafe { *from.add(lane) }))
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: Lanes) {

@@ -214,6 +214,6 @@ fn a_weight_made_of_its_packed_bytes_is_the_same_weight() {
         .unwrap();
     assert_eq!(
         error.to_string(),
-        "PackedShape { format: Q4_0, rows: 45 } of 64 inputs is not 64 packed bytes"
+        "PackedShape { format: Q4_0, grouped: None, rows: 45 } of 64 inputs is not 64 packed bytes"
     );
 }

@@ -1,6 +1,9 @@
 //! Seeded data for the tests: splitmix64, and tensors stored in each format.
 #![allow(dead_code)]
 
+pub mod fields;
+pub mod quantized;
+
 use half::f16;
 use ingot_kernels::Format;
 
