@@ -57,6 +57,8 @@ export interface NativeWeightPart {
   readonly format: string
   /** Outermost first: `[outFeatures, inFeatures]` for a linear or an embedding, `[n]` for a vector. */
   readonly shape: readonly number[]
+  /** `columns`: a matrix stored `[inFeatures, outFeatures]`, turned over when it is packed. Default `rows`. */
+  readonly layout?: 'rows' | 'columns'
   /** Written in this format while it is packed; absent = as stored. Of a `linear` only. */
   readonly target?: NativeWeightTarget
 }

@@ -9,7 +9,8 @@
 import { invariant } from '../../src/base/errors.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import type { Graph } from '../../src/graph/graph.ts'
-import { GraphBuilder, type RopeOptions } from '../../src/graph/graph-builder.ts'
+import { GraphBuilder } from '../../src/graph/graph-builder.ts'
+import type { RopeOptions } from '../../src/graph/operator-options.ts'
 import { modelError } from '../errors.ts'
 import type { ModelConfig, RopeSetting } from '../model-config.ts'
 import type { ModelDefinition } from '../model-definition.ts'
@@ -91,7 +92,9 @@ function buildGraph(
   const context = { builder, checkpoint, config, names, ropes }
   invariant(config.numLayers > 0, 'L1', 'a model has at least one layer')
 
-  const embedded = builder.embedding(tensorOf(checkpoint, names.embedding), config.embeddingScale)
+  const embedded = builder.embedding(tensorOf(checkpoint, names.embedding), {
+    scale: config.embeddingScale,
+  })
   const stream = new ResidualStream(builder, config, embedded)
   for (let index = 0; index < config.numLayers; index++) {
     spec.layer.build(new DecoderLayer(context, index), stream)

@@ -17,8 +17,9 @@ export function weightBytes(weight: GraphWeight): number {
   return weight.tensors.reduce((sum, { byteLength }) => sum + byteLength, 0)
 }
 
-function partsOf({ tensors, targets }: Exclude<GraphWeight, { kind: 'constant' }>) {
-  return tensors.map((tensor, index) => nativePart(tensor, targets?.[index] ?? null))
+function partsOf({ tensors, targets, layout }: Exclude<GraphWeight, { kind: 'constant' }>) {
+  const parts = tensors.map((tensor, index) => nativePart(tensor, targets?.[index] ?? null))
+  return layout === 'columns' ? parts.map((part) => ({ ...part, layout })) : parts
 }
 
 function nativePart(tensor: TensorInfo, target: TensorTarget | null): NativeWeightPart {

@@ -11,43 +11,27 @@
 
 import { invariant } from '../base/errors.ts'
 import type { TensorInfo } from '../checkpoint/checkpoint.ts'
-import { graphError } from './errors.ts'
-import type { AttributeValue, Graph, GraphNode, GraphValue, KvLayer } from './graph.ts'
+import type {
+  AttributeValue,
+  Graph,
+  GraphNode,
+  GraphValue,
+  KvLayer,
+  MatrixLayout,
+} from './graph.ts'
 import { GraphWeights } from './graph-weights.ts'
-
-export interface NormOptions {
-  readonly epsilon: number
-  /** Added to the weight before it is applied; 1 in Gemma. */
-  readonly weightOffset?: number
-}
-
-export interface RopeOptions {
-  readonly style: 'half' | 'interleaved'
-  /** Inverse frequencies, [rotaryDim / 2] f32; the same array in several layers is one weight. */
-  readonly frequencies: Float32Array
-  /** Multiplies cos and sin; default 1. */
-  readonly scale?: number
-  /** First rotated number of each head; default 0. */
-  readonly offset?: number
-}
-
-export interface AttentionOptions {
-  readonly numHeads: number
-  readonly numKvHeads: number
-  readonly headDim: number
-  /** Width of a value; default headDim. */
-  readonly valueDim?: number
-  /** Multiplies q · k. */
-  readonly scale: number
-  /** `null` = no rotation. Frequencies for fewer than headDim numbers rotate a part of each head. */
-  readonly rope: RopeOptions | null
-  /** Keys that a row sees, itself included; `null` = all before it, as by default. */
-  readonly window?: number | null
-  /** c · tanh(s / c) of each scaled score; `null` = none, as by default. */
-  readonly softcap?: number | null
-  /** One logit a head, [numHeads], that takes part in the softmax and has no value; `null` = none, as by default. */
-  readonly sinks?: TensorInfo | null
-}
+import type {
+  ActivationKind,
+  AttentionOptions,
+  EmbeddingOptions,
+  GatedOptions,
+  LayerNormOptions,
+  LinearOptions,
+  NormOptions,
+  QkNormOptions,
+  ScaleOptions,
+} from './operator-options.ts'
+import { expectShape, widthOf } from './shapes.ts'
 
 const INPUTS: readonly GraphValue[] = [
   { name: 'tokenIds', dtype: 'i32', shape: ['T'] },
@@ -67,11 +51,12 @@ export class GraphBuilder {
   readonly #valueNames = new Set(INPUTS.map(({ name }) => name))
   readonly #numNamed = new Map<string, number>()
 
-  /** Rows of a stored `[vocab, H]` table, times `scale` → `[T, H]`. */
-  embedding(table: TensorInfo, scale = 1): GraphValue {
+  /** Rows of a stored `[n, H]` table, times a scale → `[T, H]`. */
+  embedding(table: TensorInfo, options: EmbeddingOptions = {}): GraphValue {
+    const { scale = 1, ids = 'tokenIds' } = options
     const weight = this.#weights.linear([table])
     const attributes = { weight: weight.name, scale }
-    return this.#node('embedding', 'Embedding', ['tokenIds'], attributes, ['T', weight.width])
+    return this.#node('embedding', 'Embedding', [ids], attributes, ['T', weight.width])
   }
 
   /** RMS norm of each row → the shape of `x`. */
@@ -100,10 +85,53 @@ export class GraphBuilder {
     return { sum, normed }
   }
 
-  add(a: GraphValue, b: GraphValue): GraphValue {
+  /** Mean and variance norm of each row → the shape of `x`. */
+  layerNorm(x: GraphValue, weight: TensorInfo, options: LayerNormOptions): GraphValue {
+    const { epsilon, bias = null } = options
+    const name = this.#nodeName('layer_norm')
+    const attributes: Record<string, AttributeValue> = {
+      weight: this.#vector(name, weight, widthOf(x)),
+      epsilon,
+    }
+    if (bias !== null) attributes.bias = this.#vector(name, bias, widthOf(x))
+    return this.#add(name, 'LayerNorm', [x.name], attributes, [['out', x.shape]])[0]
+  }
+
+  /** `qkv` with q and k normed and what lies behind them (v) as it was → the shape of `qkv`. */
+  qkNorm(qkv: GraphValue, options: QkNormOptions): GraphValue {
+    const { numHeads, numKvHeads, headDim, epsilon, weightOffset = 0, scope } = options
+    const name = this.#nodeName('qk_norm')
+    const least = (numHeads + numKvHeads) * headDim
+    if (widthOf(qkv) < least) expectShape(name, qkv.name, ['T', least], qkv.shape)
+    const width = (heads: number) => (scope === 'head' ? headDim : heads * headDim)
+    const attributes = {
+      numHeads,
+      numKvHeads,
+      headDim,
+      query: this.#vector(name, options.query, width(numHeads)),
+      key: this.#vector(name, options.key, width(numKvHeads)),
+      epsilon,
+      weightOffset,
+      scope,
+    }
+    return this.#add(name, 'QkNorm', [qkv.name], attributes, [['out', qkv.shape]])[0]
+  }
+
+  /** `a` · scale + `b`. */
+  add(a: GraphValue, b: GraphValue, options: { readonly scale?: number } = {}): GraphValue {
     const name = this.#nodeName('add')
     expectShape(name, b.name, a.shape, b.shape)
-    return this.#add(name, 'Add', [a.name, b.name], {}, [['out', a.shape]])[0]
+    return this.#add(name, 'Add', [a.name, b.name], { ...options }, [['out', a.shape]])[0]
+  }
+
+  /** `x` · factor, softly capped. */
+  scale(x: GraphValue, options: ScaleOptions): GraphValue {
+    return this.#node('scale', 'Scale', [x.name], { ...options }, x.shape)
+  }
+
+  /** A nonlinearity on every value. */
+  activation(x: GraphValue, kind: ActivationKind): GraphValue {
+    return this.#node('activation', 'Activation', [x.name], { kind }, x.shape)
   }
 
   /**
@@ -115,12 +143,11 @@ export class GraphBuilder {
     x: GraphValue,
     tensors: readonly TensorInfo[],
     biases: readonly TensorInfo[] = [],
+    { layout = 'rows' }: LinearOptions = {},
   ): GraphValue {
     const name = this.#nodeName('linear')
-    for (const tensor of tensors) {
-      expectShape(name, tensor.name, [tensor.shape[0] ?? 'N', widthOf(x)], tensor.shape)
-    }
-    const weight = this.#weights.linear(tensors)
+    for (const tensor of tensors) expectMatrix(name, tensor, layout, widthOf(x))
+    const weight = this.#weights.linear(tensors, layout)
     const attributes: Record<string, AttributeValue> = { weight: weight.name }
     if (biases.length > 0) {
       const bias = this.#weights.vector(biases)
@@ -150,6 +177,46 @@ export class GraphBuilder {
     const inner = Math.floor(widthOf(gateUp) / 2)
     expectShape(name, gateUp.name, ['T', 2 * inner], gateUp.shape)
     return this.#add(name, 'SwiGlu', [gateUp.name], {}, [['out', ['T', inner]]])[0]
+  }
+
+  /** `gateUp` `[T, 2 I]` → kind(gate) · up, `[T, I]`, with what `options` say. */
+  gatedActivation(gateUp: GraphValue, options: GatedOptions): GraphValue {
+    const name = this.#nodeName('gated')
+    const inner = Math.floor(widthOf(gateUp) / 2)
+    expectShape(name, gateUp.name, ['T', 2 * inner], gateUp.shape)
+    const shape = ['T', inner] as const
+    return this.#add(name, 'GatedActivation', [gateUp.name], { ...options }, [['out', shape]])[0]
+  }
+
+  /** Columns `offset` … `offset + width` of each of `numHeads` equal groups of `x` → `[T, numHeads * width]`. */
+  sliceHeads(
+    x: GraphValue,
+    options: { readonly numHeads: number; readonly offset: number; readonly width: number },
+  ): GraphValue {
+    const { numHeads, offset, width } = options
+    const name = this.#nodeName('slice')
+    const group = Math.max(Math.floor(widthOf(x) / numHeads), offset + width)
+    expectShape(name, x.name, ['T', numHeads * group], x.shape)
+    const shape = ['T', numHeads * width] as const
+    return this.#add(name, 'SliceHeads', [x.name], { ...options }, [['out', shape]])[0]
+  }
+
+  /** `parts`, each of `numHeads` equal groups, joined group by group in order. */
+  concatHeads(parts: readonly GraphValue[], numHeads: number): GraphValue {
+    const [first, ...others] = parts
+    invariant(first !== undefined, 'G1', 'there is something to join')
+    let joined = first
+    for (const part of others) {
+      const name = this.#nodeName('concat')
+      for (const side of [joined, part]) {
+        const width = numHeads * Math.ceil(widthOf(side) / numHeads)
+        expectShape(name, side.name, ['T', width], side.shape)
+      }
+      const shape = ['T', widthOf(joined) + widthOf(part)] as const
+      const inputs = [joined.name, part.name]
+      joined = this.#add(name, 'ConcatHeads', inputs, { numHeads }, [['out', shape]])[0]
+    }
+    return joined
   }
 
   /** The rows of `x` whose logits are wanted → `[L, H]`. */
@@ -182,8 +249,13 @@ export class GraphBuilder {
     tensor: TensorInfo,
     { epsilon, weightOffset = 0 }: NormOptions,
   ): Record<string, AttributeValue> {
-    expectShape(node, tensor.name, [widthOf(x)], tensor.shape)
-    return { weight: this.#weights.vector([tensor]).name, epsilon, weightOffset }
+    return { weight: this.#vector(node, tensor, widthOf(x)), epsilon, weightOffset }
+  }
+
+  /** A vector of this width, by its name. */
+  #vector(node: string, tensor: TensorInfo, width: number): string {
+    expectShape(node, tensor.name, [width], tensor.shape)
+    return this.#weights.vector([tensor]).name
   }
 
   #attentionAttributes(node: string, options: AttentionOptions): Record<string, AttributeValue> {
@@ -248,21 +320,13 @@ export class GraphBuilder {
   }
 }
 
-function widthOf(value: GraphValue): number {
-  const width = value.shape.at(-1)
-  invariant(typeof width === 'number', 'G2', `${value.name} has no fixed width`)
-  return width
-}
-
-function expectShape(
+/** A stored matrix of `width` inputs. */
+function expectMatrix(
   node: string,
-  what: string,
-  expected: readonly (number | string)[],
-  got: readonly (number | string)[],
+  { name, shape }: TensorInfo,
+  layout: MatrixLayout,
+  width: number,
 ): void {
-  const isEqual = expected.length === got.length && expected.every((extent, i) => extent === got[i])
-  if (isEqual) return
-  throw graphError('GRAPH_SHAPE_MISMATCH', {
-    details: { node, what, expected: `[${expected.join(', ')}]`, got: `[${got.join(', ')}]` },
-  })
+  const expected = layout === 'rows' ? [shape[0] ?? 'N', width] : [width, shape[1] ?? 'N']
+  expectShape(node, name, expected, shape)
 }

@@ -7,7 +7,7 @@
 import { invariant } from '../base/errors.ts'
 import type { TensorInfo } from '../checkpoint/checkpoint.ts'
 import { graphError } from './errors.ts'
-import type { GraphWeight } from './graph.ts'
+import type { GraphWeight, MatrixLayout } from './graph.ts'
 
 export interface MatrixWeight {
   readonly name: string
@@ -24,17 +24,19 @@ export class GraphWeights {
   readonly #weights = new Map<string, GraphWeight>()
   readonly #constants = new Map<Float32Array, string>()
 
-  /** Equally wide matrices, one below the other. */
-  linear(tensors: readonly TensorInfo[]): MatrixWeight {
-    const name = nameOf(tensors)
-    const width = tensors[0]?.shape[1] ?? 0
+  /** Matrices of equally many inputs, one below the other. Those stored in columns have a name of their own. */
+  linear(tensors: readonly TensorInfo[], layout: MatrixLayout = 'rows'): MatrixWeight {
+    const isTurned = layout === 'columns'
+    const name = `${nameOf(tensors)}${isTurned ? '^T' : ''}`
+    const [outs, ins] = isTurned ? [1, 0] : [0, 1]
+    const width = tensors[0]?.shape[ins] ?? 0
     let rows = 0
     for (const tensor of tensors) {
       expectRank(tensor, 2)
-      invariant(tensor.shape[1] === width, 'W1', `the parts of ${name} are not equally wide`)
-      rows += tensor.shape[0] ?? 0
+      invariant(tensor.shape[ins] === width, 'W1', `the parts of ${name} are not equally wide`)
+      rows += tensor.shape[outs] ?? 0
     }
-    this.#put({ name, kind: 'linear', tensors })
+    this.#put({ name, kind: 'linear', tensors, ...(isTurned ? { layout } : {}) })
     return { name, rows, width }
   }
 

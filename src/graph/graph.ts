@@ -26,12 +26,17 @@ export interface GraphNode {
   readonly attributes: Readonly<Record<string, AttributeValue>>
 }
 
+/** Order of a stored matrix: `rows` [out, in], `columns` [in, out]. */
+export type MatrixLayout = 'rows' | 'columns'
+
 /** A weight the nodes name: stored tensors joined along the outermost dimension, or values computed by the model. */
 export type GraphWeight =
   | {
       readonly name: string
       readonly kind: 'linear' | 'vector'
       readonly tensors: readonly TensorInfo[]
+      /** `columns`: matrices stored [in, out]; absent = `rows`, [out, in]. */
+      readonly layout?: MatrixLayout
       /** One for each tensor; absent = all as stored. */
       readonly targets?: readonly (TensorTarget | null)[]
     }

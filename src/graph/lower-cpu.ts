@@ -26,7 +26,20 @@ const OPERATORS: Readonly<Record<string, Readonly<Record<string, AttributeKind>>
   Embedding: { weight: 'text', scale: 'float' },
   RmsNorm: { weight: 'text', epsilon: 'float', weightOffset: 'float' },
   AddRmsNorm: { weight: 'text', epsilon: 'float', weightOffset: 'float' },
-  Add: {},
+  LayerNorm: { weight: 'text', epsilon: 'float', bias: 'text' },
+  QkNorm: {
+    numHeads: 'integer',
+    numKvHeads: 'integer',
+    headDim: 'integer',
+    query: 'text',
+    key: 'text',
+    epsilon: 'float',
+    weightOffset: 'float',
+    scope: 'text',
+  },
+  Add: { scale: 'float' },
+  Scale: { factor: 'float', softcap: 'float' },
+  Activation: { kind: 'text' },
   Linear: { weight: 'text', bias: 'text' },
   PagedAttention: {
     layer: 'integer',
@@ -44,6 +57,15 @@ const OPERATORS: Readonly<Record<string, Readonly<Record<string, AttributeKind>>
     sinks: 'text',
   },
   SwiGlu: {},
+  GatedActivation: {
+    kind: 'text',
+    layout: 'text',
+    limit: 'float',
+    alpha: 'float',
+    upOffset: 'float',
+  },
+  SliceHeads: { numHeads: 'integer', offset: 'integer', width: 'integer' },
+  ConcatHeads: { numHeads: 'integer' },
   GatherRows: {},
 }
 

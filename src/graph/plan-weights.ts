@@ -14,7 +14,7 @@ import { TENSOR_FORMATS, type TensorFormat } from '../base/tensor-format.ts'
 import { matchesPattern, type WeightFormat, type WeightsChoice } from '../base/weights-choice.ts'
 import type { TensorInfo } from '../checkpoint/checkpoint.ts'
 import { graphError } from './errors.ts'
-import type { Graph, GraphWeight, TensorTarget } from './graph.ts'
+import type { Graph, GraphWeight, MatrixLayout, TensorTarget } from './graph.ts'
 import { packedBytes } from './packed-size.ts'
 
 export type WeightRole = 'embedding' | 'head' | 'tied' | 'linear'
@@ -74,9 +74,9 @@ export function planWeights(graph: Graph, choice: WeightsChoice): WeightPlan {
     const role = roles.get(weight.name) ?? 'linear'
     const targets = weight.tensors.map((tensor) => {
       const wish = wishFor(tensor.name, role, choice, decided)
-      const { target, keptBecause } = targetOf(tensor, wish, choice)
-      const packed = target?.format ?? tensor.format
-      const width = tensor.shape.at(-1) ?? 1
+      const width = inputsOf(tensor, weight.layout)
+      const { target, keptBecause } = targetOf(tensor, width, wish, choice)
+      const packed = target?.format ?? unturned(tensor.format, weight.layout)
       const size = packedBytes(packed, numberOf(tensor.shape) / width, width)
       const { name, format: stored } = tensor
       tensors.push({ name, role, stored, packed, packedBytes: size, keptBecause })
@@ -179,12 +179,26 @@ interface Chosen {
 
 const KEPT: Chosen = { target: null, keptBecause: null }
 
-function targetOf(tensor: TensorInfo, wish: WeightFormat, choice: WeightsChoice): Chosen {
+/** The dimension that a matrix is multiplied along. */
+function inputsOf({ shape }: TensorInfo, layout: MatrixLayout | undefined): number {
+  return (layout === 'columns' ? shape[0] : shape.at(-1)) ?? 1
+}
+
+/** Blocks along the outputs are taken apart when a matrix is turned over. */
+function unturned(stored: TensorFormat, layout: MatrixLayout | undefined): TensorFormat {
+  return layout === 'columns' && TENSOR_FORMATS[stored].blockWeights > 1 ? 'F32' : stored
+}
+
+function targetOf(
+  tensor: TensorInfo,
+  width: number,
+  wish: WeightFormat,
+  choice: WeightsChoice,
+): Chosen {
   if (wish === 'source') return KEPT
   const { group, symmetry } = choice
   const format = storageFormat(wish, symmetry)
   const { blockWeights } = TENSOR_FORMATS[format]
-  const width = tensor.shape.at(-1) ?? 1
   if (width % blockWeights !== 0) {
     const keptBecause = `rows of ${width} are not whole blocks of ${blockWeights}`
     return { target: null, keptBecause }

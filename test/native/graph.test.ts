@@ -66,7 +66,7 @@ describe('createSession refuses', () => {
     ],
     [
       'an attribute of an operator that takes none',
-      'add',
+      'swiglu.0',
       { alpha: { float: 1 } },
       /alpha is unknown; it takes none/,
     ],

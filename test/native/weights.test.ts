@@ -56,6 +56,16 @@ describe('loadWeights', () => {
     ['a shape that overflows', linear({ shape: [2 ** 52, 2 ** 52] }), /shape/],
     ['a huge shape', linear({ shape: [2 ** 40, 32] }), /shape/],
     ['a shape with a zero', linear({ shape: [0, 32], byteLength: 0 }), /no zero/],
+    [
+      'a layout of another name',
+      linear({ layout: 'diagonal' as 'rows' }),
+      /layout must be rows, or columns of a matrix, got diagonal/,
+    ],
+    [
+      'parts of unequal inputs, one of them in columns',
+      linear({ layout: 'columns' }, {}),
+      /equally wide: 2 and 32/,
+    ],
     ['a shape of one dimension', linear({ shape: [64] }), /2 dimensions/],
     ['a shape of three dimensions', linear({ shape: [1, 2, 32] }), /2 dimensions/],
     [

@@ -1,4 +1,4 @@
-//! What needs no reduction: sums, the gated activation, and rows of an embedding table.
+//! What needs no reduction: sums, scaling with a soft cap, and rows of an embedding table.
 
 use crate::error::KernelError;
 use crate::norm::in_row_chunks;
@@ -14,50 +14,62 @@ pub fn add(a: &[f32], b: &[f32], out: &mut [f32]) {
     }
 }
 
-/// `gate_up` is `[rows, 2 · inner]`, gate first; `out` `[rows, inner]` = gate / (1 + e^-gate) · up.
-pub fn swiglu(gate_up: &[f32], rows: usize, inner: usize, out: &mut [f32], pool: &Pool) {
-    assert!(gate_up.len() == rows * 2 * inner && out.len() == rows * inner);
-    let out = SendPointer(out.as_mut_ptr());
+/// out = a · scale + b, the product rounded before the sum; all of one length.
+pub fn scaled_add(a: &[f32], scale: f32, b: &[f32], out: &mut [f32]) {
+    assert!(a.len() == out.len() && b.len() == out.len());
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        *out = a * scale + b;
+    }
+}
+
+/// out = x · factor, then cap · tanh(that / cap) where there is a cap. `x` and `out` are `[rows, width]`.
+pub fn scale(x: &[f32], factor: f32, cap: Option<f32>, rows: usize, out: &mut [f32], pool: &Pool) {
+    assert!(x.len() == out.len() && (rows == 0 || x.len().is_multiple_of(rows)));
+    let width = x.len().checked_div(rows).unwrap_or(0);
+    let target = SendPointer(out.as_mut_ptr());
     in_row_chunks(rows, pool, &|row| {
-        let gate = gate_up[row * 2 * inner..].as_ptr();
+        let x = x[row * width..].as_ptr();
         // SAFETY: rows are disjoint; lengths were asserted above.
-        unsafe { swiglu_row(gate, inner, out.get().add(row * inner)) }
+        unsafe { scale_row(x, factor, cap, width, target.get().add(row * width)) }
     });
 }
 
-unsafe fn swiglu_row(gate: *const f32, inner: usize, out: *mut f32) {
-    crate::dispatch!(swiglu_body(gate: *const f32, inner: usize, out: *mut f32));
+unsafe fn scale_row(x: *const f32, factor: f32, cap: Option<f32>, width: usize, out: *mut f32) {
+    crate::dispatch!(scale_body(x: *const f32, factor: f32, cap: Option<f32>, width: usize, out: *mut f32));
 }
 
 #[inline(always)]
-unsafe fn swiglu_body<S: Simd>(gate: *const f32, inner: usize, out: *mut f32) {
-    let up = gate.add(inner);
-    let whole = inner / LANES * LANES;
+unsafe fn scale_body<S: Simd>(
+    x: *const f32,
+    factor: f32,
+    cap: Option<f32>,
+    width: usize,
+    out: *mut f32,
+) {
+    let whole = width / LANES * LANES;
     for k in (0..whole).step_by(LANES) {
-        S::store(
-            out.add(k),
-            gated::<S>(S::load(gate.add(k)), S::load(up.add(k))),
-        );
+        S::store(out.add(k), scaled::<S>(S::load(x.add(k)), factor, cap));
     }
-    if whole < inner {
+    if whole < width {
         // The tail goes through the same vector code, so that width does not change a value's bits.
-        let (mut gates, mut ups) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-        for k in whole..inner {
-            gates[k - whole] = *gate.add(k);
-            ups[k - whole] = *up.add(k);
+        let mut values = [0.0_f32; LANES];
+        for k in whole..width {
+            values[k - whole] = *x.add(k);
         }
-        let tail = S::to_array(gated::<S>(S::load(gates.as_ptr()), S::load(ups.as_ptr())));
-        for k in whole..inner {
+        let tail = S::to_array(scaled::<S>(S::load(values.as_ptr()), factor, cap));
+        for k in whole..width {
             *out.add(k) = tail[k - whole];
         }
     }
 }
 
 #[inline(always)]
-unsafe fn gated<S: Simd>(gate: S::F, up: S::F) -> S::F {
-    let negative = S::sub(S::splat(0.0), gate);
-    let sigmoid = S::div(gate, S::add(S::splat(1.0), S::exp(negative)));
-    S::mul(sigmoid, up)
+unsafe fn scaled<S: Simd>(x: S::F, factor: f32, cap: Option<f32>) -> S::F {
+    let scaled = S::mul(x, S::splat(factor));
+    match cap {
+        None => scaled,
+        Some(cap) => S::mul(S::tanh(S::div(scaled, S::splat(cap))), S::splat(cap)),
+    }
 }
 
 /// `out` `[ids.len(), k]` = rows of the table, times `scale`.
@@ -78,7 +90,7 @@ pub fn embedding(
         .find(|&&id| !usize::try_from(id).is_ok_and(|id| id < table.n()))
     {
         return Err(KernelError::new(format!(
-            "token id {id} is outside the table of {} rows",
+            "id {id} is outside the table of {} rows",
             table.n()
         )));
     }

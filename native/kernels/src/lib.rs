@@ -12,6 +12,7 @@
 // Tiles are walked by index because several arrays of registers are walked together.
 #![allow(clippy::needless_range_loop)]
 
+mod activation;
 mod attention;
 mod attention_check;
 mod attention_store;
@@ -26,7 +27,9 @@ mod format_k;
 mod format_legacy;
 mod grouped;
 mod grouped_pack;
+mod heads;
 mod kv_pool;
+mod layer_norm;
 mod linear;
 mod linear_avx2;
 mod linear_f32;
@@ -46,6 +49,7 @@ mod packed_linear;
 mod planes;
 mod planes_pack;
 mod pool;
+mod qk_norm;
 mod quantize;
 mod quantized;
 mod quantized_fields;
@@ -57,18 +61,22 @@ mod simd_avx512;
 mod simd_portable;
 mod source;
 
+pub use activation::{Curve, Gated, activation, gated};
 pub use attention::{AttentionArgs, paged_attention};
 pub use cpu::{CpuInfo, cpu, use_kernels};
-pub use elementwise::{add, embedding, swiglu};
+pub use elementwise::{add, embedding, scale, scaled_add};
 pub use error::KernelError;
 pub use format::Format;
 pub use grouped::Grouped;
+pub use heads::{concat_heads, slice_heads};
 pub use kv_pool::{KvDtype, KvLayerShape, KvPool};
+pub use layer_norm::layer_norm;
 pub use linear::{Activations, linear};
 pub use norm::{add_rms_norm, rms_norm};
 pub use packed_bytes::SharedBytes;
 pub use packed_linear::{PackedLinear, PackedShape};
 pub use pool::Pool;
+pub use qk_norm::{QkNorm, qk_norm};
 pub use quantized::{NestedScales, Numbers, Quantized, Scales, Values};
 pub use quantized_fields::{FieldOrder, Fields, Packing};
 pub use recode::Recode;

@@ -82,7 +82,17 @@ pub(crate) fn in_row_chunks(rows: usize, pool: &Pool, work: &(dyn Fn(usize) + Sy
     });
 }
 
-unsafe fn norm_row(x: *const f32, weight: &[f32], epsilon: f32, weight_offset: f32, out: *mut f32) {
+/// One row as wide as the weight.
+///
+/// # Safety
+/// `x` is valid for as many reads as the weight is long, `out` for as many writes.
+pub(crate) unsafe fn norm_row(
+    x: *const f32,
+    weight: &[f32],
+    epsilon: f32,
+    weight_offset: f32,
+    out: *mut f32,
+) {
     crate::dispatch!(norm_body(x: *const f32, weight: &[f32], epsilon: f32, weight_offset: f32, out: *mut f32));
 }
 

@@ -1,7 +1,7 @@
 //! Sixteen f32 lanes as every kernel sees them, and how a kernel is instantiated for the CPU at hand.
 //!
-//! All implementations give the same bits: multiply-add is fused everywhere, sums over lanes use one tree, and `exp` is
-//! one polynomial written here over the trait's own operations.
+//! All implementations give the same bits: multiply-add is fused everywhere, sums over lanes use one tree, and `exp`,
+//! `tanh` and `erf` are polynomials written here over the trait's own operations.
 
 /// Lanes of one vector.
 pub const LANES: usize = 16;
@@ -127,6 +127,52 @@ pub unsafe trait Simd: Copy {
         let raised = Self::add(Self::exp(doubled), one);
         let large = Self::sub(one, Self::div(Self::splat(2.0), raised));
         Self::select_below(square, 0.390_625, small, large)
+    }
+
+    #[inline(always)]
+    unsafe fn negate(a: Self::F) -> Self::F {
+        Self::sub(Self::splat(0.0), a)
+    }
+
+    /// x / (1 + e^(−alpha · x)): SiLU where alpha is 1.
+    #[inline(always)]
+    unsafe fn silu(x: Self::F, alpha: f32) -> Self::F {
+        let exponent = Self::negate(Self::mul(x, Self::splat(alpha)));
+        Self::div(x, Self::add(Self::splat(1.0), Self::exp(exponent)))
+    }
+
+    /// Error below 4 ulp: x · p(x²) / q(x²) (coefficients of Eigen's `erf`), and ±1 from where that is the nearest f32.
+    #[inline(always)]
+    unsafe fn erf(x: Self::F) -> Self::F {
+        // In this order a NaN passes through both.
+        let x = Self::max(Self::splat(-4.0), Self::min(Self::splat(4.0), x));
+        let (one, minus_one) = (Self::splat(1.0), Self::splat(-1.0));
+        let sign = Self::select_below(x, 0.0, minus_one, one);
+        let square = Self::mul(x, x);
+        let mut p = Self::splat(-2.726_142_3e-10);
+        for coefficient in [
+            2.770_681_4e-8_f32,
+            -2.101_024e-6,
+            -5.692_506_4e-5,
+            -7.349_906_3e-4,
+            -2.954_6e-3,
+            -1.609_603_3e-2,
+        ] {
+            p = Self::fma(p, square, Self::splat(coefficient));
+        }
+        let mut q = Self::splat(-1.456_607_2e-5);
+        for coefficient in [
+            -2.133_740_6e-4_f32,
+            -1.682_827e-3,
+            -7.373_329e-3,
+            -1.426_473_9e-2,
+        ] {
+            q = Self::fma(q, square, Self::splat(coefficient));
+        }
+        let inner = Self::div(Self::mul(x, p), q);
+        // A NaN is not below the limit; its sign is made of it, so that it stays one.
+        let sign = Self::add(sign, Self::mul(Self::splat(0.0), x));
+        Self::select_below(Self::mul(x, x), 3.92 * 3.92, inner, sign)
     }
 }
 

@@ -45,6 +45,7 @@ pub struct WeightPart {
     pub byte_length: f64,
     pub format: String,
     pub shape: Vec<f64>,
+    pub layout: Option<String>,
     pub target: Option<WeightTarget>,
 }
 
@@ -169,6 +170,18 @@ fn to_parts(parts: &[WeightPart]) -> Outcome<Vec<PartSource>> {
                     .iter()
                     .map(|&extent| integer("shape", extent))
                     .collect::<Outcome<Vec<_>>>()?,
+                is_transposed: match part.layout.as_deref() {
+                    None | Some("rows") => false,
+                    Some("columns") if part.shape.len() == 2 => true,
+                    Some(other) => {
+                        return Err(Failure::new(
+                            Code::BadWeight,
+                            format_args!(
+                                "layout must be rows, or columns of a matrix, got {other}"
+                            ),
+                        ));
+                    }
+                },
                 recode: part.target.as_ref().map(to_recode).transpose()?,
             })
         })

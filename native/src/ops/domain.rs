@@ -6,8 +6,10 @@ use ort::operator::OperatorDomain;
 
 use super::operation::Registered;
 use super::{
-    add::Add, add_rms_norm::AddRmsNorm, embedding::Embedding, gather_rows::GatherRows,
-    linear::Linear, paged_attention::PagedAttention, rms_norm::RmsNorm, swiglu::SwiGlu,
+    activation::Activation, add::Add, add_rms_norm::AddRmsNorm, concat_heads::ConcatHeads,
+    embedding::Embedding, gated_activation::GatedActivation, gather_rows::GatherRows,
+    layer_norm::LayerNorm, linear::Linear, paged_attention::PagedAttention, qk_norm::QkNorm,
+    rms_norm::RmsNorm, scale::Scale, slice_heads::SliceHeads, swiglu::SwiGlu,
 };
 use crate::runtime::model_runtime::ModelRuntime;
 
@@ -19,9 +21,16 @@ pub fn make(runtime: &Arc<ModelRuntime>) -> ort::Result<OperatorDomain> {
         .add(Registered::<Embedding>::new(runtime))?
         .add(Registered::<RmsNorm>::new(runtime))?
         .add(Registered::<AddRmsNorm>::new(runtime))?
+        .add(Registered::<LayerNorm>::new(runtime))?
+        .add(Registered::<QkNorm>::new(runtime))?
         .add(Registered::<Add>::new(runtime))?
+        .add(Registered::<Scale>::new(runtime))?
+        .add(Registered::<Activation>::new(runtime))?
+        .add(Registered::<GatedActivation>::new(runtime))?
         .add(Registered::<Linear>::new(runtime))?
         .add(Registered::<PagedAttention>::new(runtime))?
         .add(Registered::<SwiGlu>::new(runtime))?
+        .add(Registered::<SliceHeads>::new(runtime))?
+        .add(Registered::<ConcatHeads>::new(runtime))?
         .add(Registered::<GatherRows>::new(runtime))
 }

@@ -1,4 +1,4 @@
-//! `Embedding`: tokenIds i32 `[T]` → `[T, H]`. A token's row of a matrix, dequantized, times `scale`.
+//! `Embedding`: ids i32 `[T]` (of tokens, or positions) → `[T, H]`. An id's row of a matrix, dequantized, times `scale`.
 
 use std::sync::Arc;
 

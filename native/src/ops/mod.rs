@@ -1,18 +1,25 @@
 //! The operators of domain `ingot`, one a file, and what they share (`operation`, `node`, `call`).
 
+pub mod activation;
 pub mod add;
 pub mod add_rms_norm;
 pub mod attributes;
 mod call;
+pub mod concat_heads;
 pub mod domain;
 pub mod embedding;
+pub mod gated_activation;
 pub mod gather_rows;
+pub mod layer_norm;
 pub mod linear;
 mod node;
 mod norm;
 pub mod operation;
 pub mod paged_attention;
+pub mod qk_norm;
 pub mod rms_norm;
+pub mod scale;
+pub mod slice_heads;
 pub mod swiglu;
 
 use operation::{Attribute, Operation};
@@ -26,10 +33,17 @@ pub fn attributes_of(operator: &str) -> Option<&'static [Attribute]> {
         entry::<embedding::Embedding>(),
         entry::<rms_norm::RmsNorm>(),
         entry::<add_rms_norm::AddRmsNorm>(),
+        entry::<layer_norm::LayerNorm>(),
+        entry::<qk_norm::QkNorm>(),
         entry::<add::Add>(),
+        entry::<scale::Scale>(),
+        entry::<activation::Activation>(),
+        entry::<gated_activation::GatedActivation>(),
         entry::<linear::Linear>(),
         entry::<paged_attention::PagedAttention>(),
         entry::<swiglu::SwiGlu>(),
+        entry::<slice_heads::SliceHeads>(),
+        entry::<concat_heads::ConcatHeads>(),
         entry::<gather_rows::GatherRows>(),
     ]
     .into_iter()

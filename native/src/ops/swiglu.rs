@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use ingot_kernels::swiglu;
+use ingot_kernels::{Gated, gated};
 
 use super::call::Call;
-use super::node::{Node, bad};
+use super::gated_activation::{inner_width, whole_pairs};
+use super::node::Node;
 use super::operation::{Attribute, Element, Inference, Operation};
-use crate::failure::{Code, Failure, Outcome};
+use crate::failure::Outcome;
 use crate::runtime::model_runtime::ModelRuntime;
 
 pub struct SwiGlu {
@@ -20,12 +21,10 @@ impl Operation for SwiGlu {
     const ATTRIBUTES: &'static [Attribute] = &[];
 
     fn bind(node: &Node, runtime: &Arc<ModelRuntime>) -> Outcome<Self> {
-        match node.static_width(0) {
-            Some(width) if width % 2 != 0 => Err(bad(format!("input 0 is {width} wide, not 2 I"))),
-            _ => Ok(Self {
-                runtime: runtime.clone(),
-            }),
-        }
+        whole_pairs(node)?;
+        Ok(Self {
+            runtime: runtime.clone(),
+        })
     }
 
     fn output_width(node: &Inference, _runtime: &ModelRuntime) -> Option<i64> {
@@ -34,15 +33,10 @@ impl Operation for SwiGlu {
 
     fn compute(&mut self, call: &Call) -> Outcome<()> {
         let gate_up = call.matrix(0)?;
-        if gate_up.width % 2 != 0 {
-            return Err(Failure::new(
-                Code::StepFailed,
-                format_args!("input 0 is {} wide, not 2 I", gate_up.width),
-            ));
-        }
-        let inner = gate_up.width / 2;
+        let inner = inner_width(&gate_up)?;
         let out = call.output(0, gate_up.rows, inner)?;
-        swiglu(gate_up.data, gate_up.rows, inner, out, &self.runtime.pool);
+        let pool = &self.runtime.pool;
+        gated(Gated::SWIGLU, gate_up.data, gate_up.rows, inner, out, pool);
         Ok(())
     }
 }

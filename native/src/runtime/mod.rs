@@ -8,6 +8,7 @@ pub mod onnx_nodes;
 pub mod session;
 pub mod step_buffers;
 mod step_inputs;
+mod transpose;
 mod weight_files;
 pub mod weights;
 

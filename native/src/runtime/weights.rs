@@ -6,12 +6,14 @@
 //! I1: a name is bound once. I2: a call either adds all its weights or none.
 //! I3: bytes are read only after format, shape and byte count were found to agree, without overflow.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ingot_kernels::{Format, PackedLinear, Part, Pool, Recode};
 
+use super::transpose::transposed;
 use super::weight_files::WeightFiles;
 use crate::failure::{Code, Failure, Outcome};
 
@@ -24,6 +26,8 @@ pub struct PartSource {
     pub shape: Vec<u64>,
     /// Written anew while it is packed.
     pub recode: Option<Recode>,
+    /// Stored `[in, out]`, turned over before it is packed.
+    pub is_transposed: bool,
 }
 
 pub enum WeightSource {
@@ -49,7 +53,7 @@ struct CheckedPart<'a> {
     format: Format,
     rows: usize,
     width: usize,
-    bytes: &'a [u8],
+    bytes: Cow<'a, [u8]>,
     recode: Option<Recode>,
 }
 
@@ -181,11 +185,22 @@ fn check_part<'a>(
     if rows > i32::MAX as u64 || width > i32::MAX as u64 {
         return Err(bad(format!("shape {:?} is too large", part.shape)));
     }
+    let (rows, width) = (rows as usize, width as usize);
+    if part.is_transposed {
+        let (format, bytes) = transposed(format, bytes, rows, width);
+        return Ok(CheckedPart {
+            format,
+            rows: width,
+            width: rows,
+            bytes: Cow::Owned(bytes),
+            recode: part.recode,
+        });
+    }
     Ok(CheckedPart {
         format,
-        rows: rows as usize,
-        width: width as usize,
-        bytes,
+        rows,
+        width,
+        bytes: Cow::Borrowed(bytes),
         recode: part.recode,
     })
 }
@@ -204,7 +219,7 @@ fn pack_linear(parts: &[CheckedPart<'_>], pool: &Pool) -> Outcome<Weight> {
         .map(|part| Part {
             format: part.format,
             rows: part.rows,
-            bytes: part.bytes,
+            bytes: &part.bytes,
         })
         .collect();
     let packed = PackedLinear::pack_as(&parts, &recodes, width, pool).map_err(bad)?;
@@ -221,7 +236,7 @@ fn read_vector(parts: &[CheckedPart<'_>], pool: &Pool) -> Outcome<Weight> {
         let row = Part {
             format: part.format,
             rows: 1,
-            bytes: part.bytes,
+            bytes: &part.bytes,
         };
         let packed =
             PackedLinear::pack(&[row], part.width, pool).map_err(|error| bad(error.to_string()))?;

@@ -1,0 +1,195 @@
+/** Each operator alone in a real session: built, lowered, loaded and stepped, against the same mathematics in f64. */
+
+import { afterAll, describe, expect, it } from 'vitest'
+import type { GraphValue } from '../../src/graph/graph.ts'
+import type { GraphBuilder } from '../../src/graph/graph-builder.ts'
+import type { ActivationKind } from '../../src/graph/operator-options.ts'
+import { runGraph, TensorFile } from '../support/graph-run.ts'
+import { scratchFolder } from '../support/tiny-model.ts'
+
+const folder = scratchFolder()
+afterAll(folder.remove)
+
+const WIDTH = 48
+const TOKENS = [3, 0, 7, 7, 2]
+
+/** Rows of an operator on embedded tokens, and those rows before it. */
+async function rowsOf(
+  name: string,
+  build: (builder: GraphBuilder, x: GraphValue, tensors: TensorFile) => GraphValue,
+): Promise<{ before: number[][]; after: number[][]; tensors: TensorFile }> {
+  const tensors = new TensorFile(folder.path, `${name}.bin`)
+  const table = tensors.random('table', 8, WIDTH)
+  const after = await runGraph({
+    tensors,
+    build: (builder) => build(builder, builder.embedding(table), tensors),
+    tokens: TOKENS,
+  })
+  const values = tensors.values.get('table') ?? new Float32Array()
+  const before = TOKENS.map((token) => [...values.subarray(token * WIDTH, (token + 1) * WIDTH)])
+  return { before, after, tensors }
+}
+
+function expectClose(got: readonly number[][], expected: readonly number[][]): void {
+  expect(got.map((row) => row.length)).toEqual(expected.map((row) => row.length))
+  for (const [row, values] of expected.entries()) {
+    for (const [column, value] of values.entries()) {
+      expect(got[row]?.[column], `row ${row}, column ${column}`).toBeCloseTo(value, 4)
+    }
+  }
+}
+
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
+const gelu = (x: number) =>
+  (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))
+
+function rms(x: readonly number[], weight: ArrayLike<number>, epsilon: number): number[] {
+  const factor = 1 / Math.sqrt(sum(x.map((v) => v * v)) / x.length + epsilon)
+  return x.map((value, i) => value * factor * (weight[i] ?? 0))
+}
+
+describe('an operator in a session', () => {
+  it('LayerNorm: with and without a bias', async () => {
+    for (const hasBias of [true, false]) {
+      const { before, after, tensors } = await rowsOf('layer-norm', (builder, x, tensors) => {
+        const weight = tensors.random('weight', WIDTH)
+        const bias = hasBias ? tensors.random('bias', WIDTH) : null
+        return builder.layerNorm(x, weight, { epsilon: 1e-5, bias })
+      })
+      const [weight, bias] = ['weight', 'bias'].map((name) => tensors.values.get(name))
+      const expected = before.map((x) => {
+        const mean = sum(x) / WIDTH
+        const centered = x.map((value) => value - mean)
+        const factor = 1 / Math.sqrt(sum(centered.map((v) => v * v)) / WIDTH + 1e-5)
+        return centered.map((value, i) => value * factor * (weight?.[i] ?? 0) + (bias?.[i] ?? 0))
+      })
+      expectClose(after, expected)
+    }
+  })
+
+  it('QkNorm: each head by itself, or all of q and all of k', async () => {
+    const heads = { numHeads: 3, numKvHeads: 1, headDim: 8 }
+    for (const scope of ['head', 'all'] as const) {
+      const [queryWidth, keyWidth] = scope === 'head' ? [8, 8] : [24, 8]
+      const { before, after, tensors } = await rowsOf('qk-norm', (builder, x, tensors) => {
+        const query = tensors.random('query', queryWidth)
+        const key = tensors.random('key', keyWidth)
+        return builder.qkNorm(x, { ...heads, query, key, epsilon: 1e-6, scope })
+      })
+      const [query = [], key = []] = ['query', 'key'].map((n) => tensors.values.get(n))
+      const expected = before.map((x) => {
+        const out = [...x]
+        for (let at = 0; at < 24; at += queryWidth) {
+          out.splice(at, queryWidth, ...rms(x.slice(at, at + queryWidth), query, 1e-6))
+        }
+        out.splice(24, 8, ...rms(x.slice(24, 32), key, 1e-6))
+        return out
+      })
+      expectClose(after, expected)
+    }
+  })
+
+  it('Add and Scale: a scaled sum, a factor and a soft cap', async () => {
+    const { before, after } = await rowsOf('scale', (builder, x) => {
+      const doubled = builder.add(x, builder.scale(x, { factor: 0.5 }), { scale: 3 })
+      return builder.scale(doubled, { factor: 2, softcap: 4 })
+    })
+    expectClose(
+      after,
+      before.map((x) => x.map((value) => 4 * Math.tanh((7 * value) / 4))),
+    )
+  })
+
+  it('Activation: each kind', async () => {
+    const curves: Partial<Record<ActivationKind, (x: number) => number>> = {
+      silu: (x) => x * sigmoid(x),
+      gelu_tanh: gelu,
+      relu: (x) => Math.max(x, 0),
+      relu2: (x) => Math.max(x, 0) ** 2,
+      quick_gelu: (x) => x * sigmoid(1.702 * x),
+    }
+    for (const [kind, curve] of Object.entries(curves)) {
+      const { before, after } = await rowsOf(kind, (builder, x) =>
+        builder.activation(builder.scale(x, { factor: 5 }), kind as ActivationKind),
+      )
+      expectClose(
+        after,
+        before.map((x) => x.map((value) => curve(5 * value))),
+      )
+    }
+  })
+
+  it('GatedActivation: halves with GELU, and the clamped interleaved gate of gpt_oss', async () => {
+    const plain = await rowsOf('geglu', (builder, x) =>
+      builder.gatedActivation(x, { kind: 'gelu_tanh' }),
+    )
+    const half = WIDTH / 2
+    expectClose(
+      plain.after,
+      plain.before.map((x) => x.slice(0, half).map((gate, i) => gelu(gate) * (x[half + i] ?? 0))),
+    )
+    const clamped = await rowsOf('clamped', (builder, x) =>
+      builder.gatedActivation(builder.scale(x, { factor: 9 }), {
+        kind: 'silu',
+        layout: 'interleaved',
+        limit: 7,
+        alpha: 1.702,
+        upOffset: 1,
+      }),
+    )
+    const unit = (gate: number, up: number) => (up + 1) * gate * sigmoid(1.702 * gate)
+    expectClose(
+      clamped.after,
+      clamped.before.map((x) =>
+        Array.from({ length: half }, (_, i) => {
+          const [gate = 0, up = 0] = [x[2 * i], x[2 * i + 1]].map((value) => 9 * (value ?? 0))
+          return unit(Math.min(gate, 7), Math.max(-7, Math.min(7, up)))
+        }),
+      ),
+    )
+  })
+
+  it('Embedding: of positions', async () => {
+    const { after, tensors } = await rowsOf('positions', (builder, x, tensors) => {
+      const positions = tensors.random('positions', 9, WIDTH)
+      return builder.add(builder.embedding(positions, { ids: 'positions', scale: 2 }), x)
+    })
+    const table = tensors.values.get('table') ?? []
+    const positions = tensors.values.get('positions') ?? []
+    const expected = TOKENS.map((token, row) =>
+      Array.from(
+        { length: WIDTH },
+        (_, i) => (table[token * WIDTH + i] ?? 0) + 2 * (positions[row * WIDTH + i] ?? 0),
+      ),
+    )
+    expectClose(after, expected)
+  })
+
+  it('Linear: of matrices that are stored in columns', async () => {
+    const { before, after, tensors } = await rowsOf('columns', (builder, x, tensors) => {
+      const matrices = [tensors.random('a', WIDTH, 40), tensors.random('b', WIDTH, 3)]
+      return builder.linear(x, matrices, [], { layout: 'columns' })
+    })
+    const product = (x: readonly number[], name: string, outs: number) =>
+      Array.from({ length: outs }, (_, out) =>
+        sum(x.map((value, i) => value * (tensors.values.get(name)?.[i * outs + out] ?? 0))),
+      )
+    expectClose(
+      after,
+      before.map((x) => [...product(x, 'a', 40), ...product(x, 'b', 3)]),
+    )
+  })
+
+  it('SliceHeads and ConcatHeads: undo each other, and change the order of parts', async () => {
+    const cut = await rowsOf('heads', (builder, x) => {
+      const part = (offset: number, width: number) =>
+        builder.sliceHeads(x, { numHeads: 4, offset, width })
+      return builder.concatHeads([part(8, 4), part(0, 5), part(5, 3)], 4)
+    })
+    const order = [8, 9, 10, 11, 0, 1, 2, 3, 4, 5, 6, 7]
+    expect(cut.after).toEqual(
+      cut.before.map((x) => [0, 12, 24, 36].flatMap((head) => order.map((i) => x[head + i]))),
+    )
+  })
+})
