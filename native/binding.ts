@@ -81,15 +81,8 @@ export interface NativeWeight {
   readonly values?: Float32Array
 }
 
-/** Inputs and outputs of one step. `T` tokens, `B` sequences, `L` logits rows; capacity is the option's maximum. */
-export interface NativeBuffers {
-  readonly tokenIds: Int32Array // [maxT]
-  readonly positions: Int32Array // [maxT] absolute position of each row
-  readonly slotMapping: Int32Array // [maxT] blockId * blockSize + offset; -1 = do not store
-  readonly queryStarts: Int32Array // [maxB + 1] first row of each sequence, strictly ascending; last entry = T
-  readonly contextLengths: Int32Array // [maxB] tokens whose KV is visible after this step = last row's position + 1
-  readonly blockTables: Int32Array // [maxB * maxBlocksPerSeq] row b at b * maxBlocksPerSeq
-  readonly logitsRows: Int32Array // [maxL] rows of T whose logits are wanted, strictly ascending
+/** What is drawn from, and what came of it: one entry a logits row. */
+export interface NativeSamplerBuffers {
   readonly samplerSlots: Int32Array // [maxL] sampler slot that draws from this row; -1 = none
   readonly samplePositions: Int32Array // [maxL] absolute position of the token that is drawn (key of the random draw)
   readonly targetIds: Int32Array // [maxL] token whose logprob is wanted instead of a draw; -1 = none
@@ -99,7 +92,18 @@ export interface NativeBuffers {
   readonly sampledRanks: Int32Array // [maxL] out: 1 = most likely
   readonly topIds: Int32Array // [maxL * 20] out, most likely first, ties by lower id
   readonly topLogprobs: Float32Array // [maxL * 20] out
-  readonly logits: Float32Array // [maxL * vocabSize] out; raw, before any processor
+  readonly logits: Float32Array // [maxL * vocabSize] raw, before any processor
+}
+
+/** Inputs and outputs of one step. `T` tokens, `B` sequences, `L` logits rows; capacity is the option's maximum. */
+export interface NativeBuffers extends NativeSamplerBuffers {
+  readonly tokenIds: Int32Array // [maxT]
+  readonly positions: Int32Array // [maxT] absolute position of each row
+  readonly slotMapping: Int32Array // [maxT] blockId * blockSize + offset; -1 = do not store
+  readonly queryStarts: Int32Array // [maxB + 1] first row of each sequence, strictly ascending; last entry = T
+  readonly contextLengths: Int32Array // [maxB] tokens whose KV is visible after this step = last row's position + 1
+  readonly blockTables: Int32Array // [maxB * maxBlocksPerSeq] row b at b * maxBlocksPerSeq
+  readonly logitsRows: Int32Array // [maxL] rows of T whose logits are wanted, strictly ascending
 }
 
 /** What the native sampler needs to know of a sequence; the engine's `SamplingParams` said in numbers. */
@@ -147,6 +151,25 @@ export interface NativeModel {
   dispose(): void
 }
 
+/**
+ * The sampler of a model's step alone, for logits that something else computed: `logits` is written by the caller.
+ * Synchronous, on the thread that calls; freed with its last view.
+ */
+export interface NativeSampler {
+  readonly buffers: NativeSamplerBuffers
+  /** As `NativeModel.setSampler`; `sample` adds a drawn token to the counts itself. */
+  setSampler(slot: number, spec: NativeSamplerSpec): void
+  clearSampler(slot: number): void
+  /** Draw from the first rows. Throws, having drawn nothing, when a slot, target or count is wrong. */
+  sample(numLogitsRows: number): void
+}
+
+export interface NativeSamplerOptions {
+  readonly maxNumSeqs: number
+  readonly maxLogitsRows: number
+  readonly vocabSize: number
+}
+
 /** One tokenizer, made from the text of a Hugging Face `tokenizer.json`. Immutable; any call may run at any time. */
 export interface NativeTokenizer {
   readonly vocabSize: number
@@ -164,7 +187,8 @@ export interface NativeTokenizer {
 export interface NativeBinding {
   capabilities(): NativeCapabilities
   readonly Model: new (options: NativeModelOptions) => NativeModel
+  readonly Sampler: new (options: NativeSamplerOptions) => NativeSampler
   readonly Tokenizer: new (tokenizerJson: string) => NativeTokenizer
 }
 
-export const NATIVE_ABI = 1
+export const NATIVE_ABI = 2

@@ -11,7 +11,9 @@ const contract = readFileSync('native/binding.ts', 'utf8')
 /** Member names of an interface of the contract. */
 function membersOf(name: string): string[] {
   const body =
-    new RegExp(`export interface ${name} \\{\\n(.*?)\\n\\}`, 's').exec(contract)?.[1] ?? ''
+    new RegExp(`export interface ${name}(?: extends \\w+)? \\{\\n(.*?)\\n\\}`, 's').exec(
+      contract,
+    )?.[1] ?? ''
   return [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm)].map((match) => match[1]!)
 }
 
@@ -36,8 +38,18 @@ it('gives a model exactly the members of NativeModel and NativeBuffers', () => {
   expect([...namesOf(Model.prototype), ...Object.keys(model)].sort()).toEqual(
     membersOf('NativeModel').sort(),
   )
-  expect(Object.keys(model.buffers).sort()).toEqual(membersOf('NativeBuffers').sort())
+  const rows = membersOf('NativeSamplerBuffers')
+  expect(Object.keys(model.buffers).sort()).toEqual([...membersOf('NativeBuffers'), ...rows].sort())
   model.dispose()
+})
+
+it('gives a sampler exactly the members of NativeSampler and NativeSamplerBuffers', () => {
+  const { Sampler } = binding()
+  const sampler = new Sampler({ maxNumSeqs: 1, maxLogitsRows: 1, vocabSize: 4 })
+  expect([...namesOf(Sampler.prototype), ...Object.keys(sampler)].sort()).toEqual(
+    membersOf('NativeSampler').sort(),
+  )
+  expect(Object.keys(sampler.buffers).sort()).toEqual(membersOf('NativeSamplerBuffers').sort())
 })
 
 it('gives a tokenizer exactly the members of NativeTokenizer', () => {

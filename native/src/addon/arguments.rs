@@ -9,7 +9,7 @@ use napi::bindgen_prelude::{BigInt, Float32Array, Int32Array};
 use napi_derive::napi;
 
 use crate::failure::{Code, Failure, Outcome};
-use crate::runtime::limits::Limits;
+use crate::runtime::limits::{Limits, check_sampling};
 use crate::runtime::model_runtime::RuntimeOptions;
 use crate::runtime::weights::{PartSource, WeightSource};
 
@@ -61,6 +61,13 @@ pub struct Weight {
     pub kind: String,
     pub parts: Option<Vec<WeightPart>>,
     pub values: Option<Float32Array>,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct SamplerOptions {
+    pub max_num_seqs: f64,
+    pub max_logits_rows: f64,
+    pub vocab_size: f64,
 }
 
 #[napi(object, object_to_js = false)]
@@ -122,6 +129,18 @@ impl ModelOptions {
             },
             kv_layers,
         })
+    }
+}
+
+impl SamplerOptions {
+    /// Sequences, logits rows and vocabulary, checked.
+    pub fn sizes(&self) -> Outcome<(usize, usize, usize)> {
+        let count = |name, value| whole(Code::BadOption, name, value, u64::from(u32::MAX));
+        let seqs = count("maxNumSeqs", self.max_num_seqs)? as usize;
+        let rows = count("maxLogitsRows", self.max_logits_rows)? as usize;
+        let vocab_size = count("vocabSize", self.vocab_size)? as usize;
+        check_sampling(seqs, rows, vocab_size)?;
+        Ok((seqs, rows, vocab_size))
     }
 }
 

@@ -5,5 +5,6 @@ mod capabilities;
 mod completion;
 mod model;
 mod rejection;
+mod sampler;
 mod tokenizer;
 mod views;

@@ -58,7 +58,7 @@ impl Model {
         let (live, buffers) = catch_unwind(AssertUnwindSafe(|| start(&options)))
             .unwrap_or_else(|payload| Err(Failure::from_panic("making the model", &*payload)))
             .map_err(|failure| thrown(env, failure))?;
-        let view = views::make(env, &buffers)?;
+        let view = views::of_step(env, &buffers)?;
         let property = Property::new()
             .with_utf8_name("buffers")?
             .with_napi_value(env, view)?

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use ingot_sampler::{RowInputs, RowOutputs, Sampler};
+use ingot_sampler::Sampler;
 use ort::environment::Environment;
 
 use super::environment::enter_job;
@@ -140,32 +140,12 @@ fn sample(parts: &Parts, rows: usize) -> Outcome<()> {
     }
     let buffers = &parts.buffers;
     let mut sampler = parts.sampler.lock().unwrap_or_else(PoisonError::into_inner);
-    let vocab_size = parts.runtime.limits.vocab_size;
-    let num_top = rows * super::limits::MAX_TOP_LOGPROBS;
     let pool = &parts.runtime.pool;
     // SAFETY: a step is under way, so JavaScript neither reads outputs nor writes inputs (`StepBuffers` I2), and the
-    // session's run has ended. No array appears twice.
-    let (logits, inputs, outputs) = unsafe {
-        (
-            buffers.logits.first(rows * vocab_size),
-            RowInputs {
-                slots: buffers.sampler_slots.first(rows),
-                positions: buffers.sample_positions.first(rows),
-                targets: buffers.target_ids.first(rows),
-                top_counts: buffers.top_logprob_counts.first(rows),
-            },
-            RowOutputs {
-                ids: buffers.sampled_ids.first_mut(rows),
-                logprobs: buffers.sampled_logprobs.first_mut(rows),
-                ranks: buffers.sampled_ranks.first_mut(rows),
-                top_ids: buffers.top_ids.first_mut(num_top),
-                top_logprobs: buffers.top_logprobs.first_mut(num_top),
-            },
-        )
-    };
-    sampler
-        .sample_rows(logits, rows, inputs, outputs, &|chunks, job| {
+    // session's run has ended.
+    unsafe {
+        buffers.sampling.draw(&mut sampler, rows, &|chunks, job| {
             pool.run(chunks, job);
         })
-        .map_err(|error| Failure::new(Code::BadStep, error))
+    }
 }

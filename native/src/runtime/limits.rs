@@ -28,9 +28,7 @@ impl Limits {
     pub fn check(&self) -> Outcome<()> {
         in_range("threads", self.threads, MAX_THREADS)?;
         in_range("maxNumBatchedTokens", self.max_tokens, i32::MAX as usize)?;
-        in_range("maxNumSeqs", self.max_seqs, MAX_SEQS)?;
-        in_range("maxLogitsRows", self.max_logits_rows, i32::MAX as usize)?;
-        in_range("vocabSize", self.vocab_size, i32::MAX as usize)?;
+        check_sampling(self.max_seqs, self.max_logits_rows, self.vocab_size)?;
         if !BLOCK_SIZES.contains(&self.block_size) {
             return Err(bad(format!(
                 "blockSize must be 16, 32 or 64 tokens, got {}",
@@ -48,23 +46,29 @@ impl Limits {
             self.max_seqs,
             self.max_blocks_per_seq,
         )?;
-        product_fits("maxLogitsRows * 20", self.max_logits_rows, MAX_TOP_LOGPROBS)?;
-        let logits_bytes = self
-            .max_logits_rows
-            .checked_mul(self.vocab_size)
-            .and_then(|n| n.checked_mul(4));
-        match logits_bytes {
-            Some(bytes) if bytes <= isize::MAX as usize => Ok(()),
-            _ => Err(bad(format!(
-                "maxLogitsRows * vocabSize is too large: {} * {}",
-                self.max_logits_rows, self.vocab_size
-            ))),
-        }
+        Ok(())
     }
 
     /// Positions a sequence can reach; sizes the rope tables.
     pub fn max_positions(&self) -> usize {
         self.max_blocks_per_seq * self.block_size
+    }
+}
+
+/// The part of I1 and I2 that a sampler alone needs.
+pub fn check_sampling(max_seqs: usize, max_rows: usize, vocab_size: usize) -> Outcome<()> {
+    in_range("maxNumSeqs", max_seqs, MAX_SEQS)?;
+    in_range("maxLogitsRows", max_rows, i32::MAX as usize)?;
+    in_range("vocabSize", vocab_size, i32::MAX as usize)?;
+    product_fits("maxLogitsRows * 20", max_rows, MAX_TOP_LOGPROBS)?;
+    let bytes = max_rows
+        .checked_mul(vocab_size)
+        .and_then(|n| n.checked_mul(4));
+    match bytes {
+        Some(bytes) if bytes <= isize::MAX as usize => Ok(()),
+        _ => Err(bad(format!(
+            "maxLogitsRows * vocabSize is too large: {max_rows} * {vocab_size}"
+        ))),
     }
 }
 

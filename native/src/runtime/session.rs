@@ -83,7 +83,7 @@ impl ModelSession {
         })
     }
 
-    /// Compute the step's logits into `buffers.logits`.
+    /// Compute the step's logits into `buffers.sampling.logits`.
     pub fn run(&mut self, buffers: &StepBuffers, counts: StepCounts) -> Outcome<()> {
         let mut tensors = Vec::with_capacity(self.inputs.len());
         for (_, input) in &self.inputs {
@@ -93,7 +93,7 @@ impl ModelSession {
         let values: Vec<_> = tensors.iter().map(|tensor| tensor.0.cast_const()).collect();
         let vocab_size = self.limits.vocab_size as i64;
         let logits = self.tensor(
-            buffers.logits.as_ptr().cast(),
+            buffers.sampling.logits.as_ptr().cast(),
             &[counts.logits_rows as i64, vocab_size],
             ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
         )?;
