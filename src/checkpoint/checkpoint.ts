@@ -4,6 +4,7 @@
  */
 
 import type { TensorFormat } from '../base/tensor-format.ts'
+import type { ExportedDecoder } from './onnx/exported-decoder.ts'
 
 /** One stored tensor. `offset + byteLength` has been checked against the file's size. */
 export interface TensorInfo {
@@ -36,3 +37,12 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorInfo>
   readonly totalTensorBytes: number
 }
+
+/** A checkpoint that comes with its own graph. Its weights stay in the graph's files, so no tensor is listed. */
+export interface ExportedCheckpoint extends Omit<Checkpoint, 'kind'> {
+  readonly kind: 'onnx'
+  readonly exported: ExportedDecoder
+}
+
+/** What opening a path gives: tensors to build a graph for, or a graph. */
+export type OpenedCheckpoint = Checkpoint | ExportedCheckpoint

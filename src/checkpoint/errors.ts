@@ -28,6 +28,8 @@ export type CheckpointErrorCode =
   | 'CHECKPOINT_UNSUPPORTED_KIND'
   | 'CHECKPOINT_SHARD_MISSING'
   | 'CHECKPOINT_SHARD_MISMATCH'
+  | 'CHECKPOINT_UNSUPPORTED_EXPORT'
+  | 'CHECKPOINT_EXTERNAL_DATA'
 
 const place = '{file}: expected {expected} for {field} at byte {offset}, got {got}; {next}'
 
@@ -66,6 +68,16 @@ const table: Readonly<Record<CheckpointErrorCode, ErrorDefinition>> = {
     message:
       '{file}: expected tensor {tensor} in {expected}, got it in {got}; index and shards are not of one checkpoint, fetch them again',
   },
+  CHECKPOINT_UNSUPPORTED_EXPORT: {
+    status: 422,
+    retryable: false,
+    message: '{file}: expected {expected} for {field}, got {got}; {next}',
+  },
+  CHECKPOINT_EXTERNAL_DATA: {
+    status: 422,
+    retryable: false,
+    message: '{file}: expected {expected} in {data}, got {got}; fetch the missing file',
+  },
   CHECKPOINT_BAD_MAGIC: { status: 422, retryable: false, message: place },
   CHECKPOINT_UNSUPPORTED_VERSION: { status: 422, retryable: false, message: place },
   CHECKPOINT_SPLIT_FILE: { status: 422, retryable: false, message: place },
@@ -95,6 +107,19 @@ export interface FilePlace {
 export function errorAt(code: PlaceCode, at: FilePlace): ServingError {
   const next = at.next ?? 'the file is damaged or incomplete, fetch it again'
   return checkpointError(code, { details: { ...at, next } })
+}
+
+/** A part of an exported model that this runtime cannot feed or read. */
+export interface ExportPlace {
+  readonly file: string
+  readonly field: string
+  readonly expected: string
+  readonly got: string
+  readonly next: string
+}
+
+export function exportError(at: ExportPlace): ServingError {
+  return checkpointError('CHECKPOINT_UNSUPPORTED_EXPORT', { details: { ...at } })
 }
 
 /** Turn what the file system threw into this room's error. `offset` is where reading stood. */

@@ -3,11 +3,12 @@
  * Computes from the tensor index and from the geometry that a model definition gives; knows no architecture.
  */
 
-import type { TensorFormat } from '../base/tensor-format.ts'
 import type { Checkpoint } from './checkpoint.ts'
+import type { ExportedDecoder } from './onnx/exported-decoder.ts'
 
 export interface FormatUsage {
-  readonly format: TensorFormat
+  /** A name of `TENSOR_FORMATS`, or of ONNX's element types for an exported graph. */
+  readonly format: string
   readonly numTensors: number
   readonly numParameters: number
   readonly bytes: number
@@ -23,8 +24,10 @@ export interface WeightsEstimate {
 }
 
 /** Sum the tensor index. Cost: one pass over it. */
-export function estimateWeights(checkpoint: Checkpoint): WeightsEstimate {
-  const usages = new Map<TensorFormat, FormatUsage>()
+export function estimateWeights(
+  checkpoint: Pick<Checkpoint, 'tensors' | 'totalTensorBytes'>,
+): WeightsEstimate {
+  const usages = new Map<string, FormatUsage>()
   let numParameters = 0
   for (const { format, shape, byteLength } of checkpoint.tensors.values()) {
     const parameters = shape.reduce((product, extent) => product * extent, 1)
@@ -40,6 +43,29 @@ export function estimateWeights(checkpoint: Checkpoint): WeightsEstimate {
   const formats = [...usages.values()].sort((a, b) => b.bytes - a.bytes)
   const numTensors = checkpoint.tensors.size
   return { numTensors, numParameters, bytes: checkpoint.totalTensorBytes, formats }
+}
+
+/**
+ * The same of an exported graph. Elements are counted as stored: packed weights of 4 bits count as the bytes they lie in.
+ */
+export function estimateExported(
+  { weights }: ExportedDecoder,
+  totalTensorBytes: number,
+): WeightsEstimate {
+  const formats = weights.map(({ type, numTensors, numElements, bytes }) => ({
+    format: type,
+    numTensors,
+    numParameters: numElements,
+    bytes,
+  }))
+  const sum = (pick: (usage: FormatUsage) => number) =>
+    formats.reduce((total, usage) => total + pick(usage), 0)
+  return {
+    numTensors: sum((usage) => usage.numTensors),
+    numParameters: sum((usage) => usage.numParameters),
+    bytes: totalTensorBytes,
+    formats,
+  }
 }
 
 export interface KvGeometry {

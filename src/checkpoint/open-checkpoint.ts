@@ -8,18 +8,23 @@
 import { open, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ServingError } from '../base/errors.ts'
-import type { Checkpoint } from './checkpoint.ts'
+import type { Checkpoint, OpenedCheckpoint } from './checkpoint.ts'
 import { checkpointError, readFailure } from './errors.ts'
 import { readGguf } from './gguf/gguf-reader.ts'
 import { GGUF_MAGIC } from './gguf/header.ts'
+import { listGraphs } from './onnx/choose-graph.ts'
+import { GENAI_CONFIG, readOnnxFile, readOnnxFolder } from './onnx/onnx-reader.ts'
 import { exists } from './safetensors/read-file.ts'
 import {
   CONFIG_FILE,
+  hasSafetensors,
   readSafetensorsFile,
   readSafetensorsFolder,
 } from './safetensors/safetensors-reader.ts'
 
 const PROBE_BYTES = 16
+/** Producer's name and version, domain, version, text, graph, opset: tags of a `ModelProto`'s fields. */
+const MODEL_TAGS = new Set([0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72])
 
 /** What can be seen of a path without trusting it. */
 interface CheckpointProbe {
@@ -28,14 +33,16 @@ interface CheckpointProbe {
   readonly firstBytes: Buffer
   /** Whether `config.json` lies in the folder, or beside the file. */
   readonly hasConfig: boolean
+  /** Of a folder: whether ONNX graphs lie in it, and neither safetensors weights, which go before them. */
+  readonly isExported: boolean
 }
 
 interface CheckpointReader {
-  readonly kind: Checkpoint['kind']
+  readonly kind: OpenedCheckpoint['kind']
   /** For people, in the list of what is supported. */
   readonly label: string
   matches(probe: CheckpointProbe): boolean
-  read(path: string): Promise<Checkpoint>
+  read(path: string): Promise<OpenedCheckpoint>
 }
 
 const readers: readonly CheckpointReader[] = [
@@ -45,6 +52,18 @@ const readers: readonly CheckpointReader[] = [
     matches: ({ firstBytes }) =>
       firstBytes.length >= 4 && firstBytes.readUInt32LE(0) === GGUF_MAGIC,
     read: readGguf,
+  },
+  {
+    kind: 'onnx',
+    label: 'a folder with config.json or genai_config.json and an ONNX decoder',
+    matches: ({ isExported }) => isExported,
+    read: readOnnxFolder,
+  },
+  {
+    kind: 'onnx',
+    label: 'an ONNX decoder with config.json or genai_config.json beside it',
+    matches: ({ firstBytes }) => looksLikeOnnx(firstBytes),
+    read: readOnnxFile,
   },
   {
     kind: 'safetensors',
@@ -67,7 +86,7 @@ const readers: readonly CheckpointReader[] = [
  *
  * Cost: reads headers only; no tensor byte is touched.
  */
-export async function openCheckpoint(path: string): Promise<Checkpoint> {
+export async function openCheckpoint(path: string): Promise<OpenedCheckpoint> {
   const probe = await probePath(path)
   const reader = readers.find((candidate) => candidate.matches(probe))
   if (reader !== undefined) return reader.read(path)
@@ -75,12 +94,26 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   throw unsupportedKind(path, supported, describeProbe(probe))
 }
 
+/**
+ * The same for whoever needs tensors: an exported graph is refused.
+ *
+ * @throws ServingError CHECKPOINT_UNSUPPORTED_KIND, and those of `openCheckpoint`
+ */
+export async function openTensorCheckpoint(path: string): Promise<Checkpoint> {
+  const checkpoint = await openCheckpoint(path)
+  if (checkpoint.kind !== 'onnx') return checkpoint
+  throw unsupportedKind(path, 'a GGUF file, a Hugging Face folder', 'an exported ONNX decoder')
+}
+
 async function probePath(path: string): Promise<CheckpointProbe> {
   try {
     const stats = await stat(path)
     if (stats.isDirectory()) {
       const hasConfig = await exists(join(path, CONFIG_FILE))
-      return { isFolder: true, firstBytes: Buffer.alloc(0), hasConfig }
+      const isDescribed = hasConfig || (await exists(join(path, GENAI_CONFIG)))
+      const isExported =
+        isDescribed && !(await hasSafetensors(path)) && (await listGraphs(path)).length > 0
+      return { isFolder: true, firstBytes: Buffer.alloc(0), hasConfig, isExported }
     }
     // A pipe or a device could block for ever or never end.
     if (!stats.isFile()) throw unsupportedKind(path, 'a regular file', 'a device, pipe or socket')
@@ -88,7 +121,8 @@ async function probePath(path: string): Promise<CheckpointProbe> {
     try {
       const { buffer, bytesRead } = await handle.read(Buffer.alloc(PROBE_BYTES), 0, PROBE_BYTES, 0)
       const hasConfig = await exists(join(dirname(path), CONFIG_FILE))
-      return { isFolder: false, firstBytes: buffer.subarray(0, bytesRead), hasConfig }
+      const firstBytes = buffer.subarray(0, bytesRead)
+      return { isFolder: false, firstBytes, hasConfig, isExported: false }
     } finally {
       await handle.close()
     }
@@ -109,6 +143,13 @@ function describeProbe({ isFolder, firstBytes }: CheckpointProbe): string {
 /** A safetensors file begins with the 64-bit length of a JSON object and its opening brace. */
 function looksLikeSafetensors(firstBytes: Buffer): boolean {
   return firstBytes.length > 8 && firstBytes.readUInt32LE(4) === 0 && firstBytes[8] === 0x7b
+}
+
+/** A `ModelProto` begins with its IR version, a small number, and another field of its own. Source: onnx.proto3. */
+function looksLikeOnnx(firstBytes: Buffer): boolean {
+  const [tag, version, next] = firstBytes
+  if (tag !== 0x08 || version === undefined || next === undefined) return false
+  return version >= 3 && version <= 32 && MODEL_TAGS.has(next)
 }
 
 function unsupportedKind(file: string, expected: string, got: string): Error {

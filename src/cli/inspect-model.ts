@@ -3,6 +3,7 @@
  * Prints a report, or JSON with every tensor.
  */
 
+import { basename } from 'node:path'
 import { type DescribedLine, describe } from '../config/describe.ts'
 import { loadConfig } from '../config/load-config.ts'
 import { formatBytes } from '../config/option.ts'
@@ -96,15 +97,20 @@ export function inspectionText(inspection: Inspection): string {
         line('type', config.modelType),
         line('parameters', weights.numParameters.toLocaleString('en')),
         line('layers', config.numLayers),
-        line('hidden size', config.hiddenSize, `feed-forward ${config.intermediateSize}`),
+        line(
+          'hidden size',
+          config.hiddenSize ?? 'not stated',
+          `feed-forward ${config.intermediateSize ?? 'not stated'}`,
+        ),
         line(
           'attention heads',
-          config.numHeads,
+          config.numHeads ?? 'not stated',
           `${config.numKvHeads} for keys and values, ${config.headDim} wide`,
         ),
         line('context', config.maxContextTokens, 'tokens'),
       ],
     ],
+    ...exportedSection(facts),
     [
       'Tokenizer',
       [
@@ -127,6 +133,24 @@ export function inspectionText(inspection: Inspection): string {
     ['Memory', memoryLines(inspection)],
   ]
   return sections.map(([title, lines]) => `${title}\n${describe(lines)}`).join('\n\n')
+}
+
+/** What runs in an exported folder, and what else could. */
+function exportedSection({ exported }: ModelFacts): [title: string, lines: DescribedLine[]][] {
+  if (exported === null) return []
+  const { layout, producer, opset, graphFile, reason, otherGraphs } = exported
+  const past = exported.sharesKvBuffer
+    ? 'one buffer for past and present'
+    : 'past and present apart'
+  const lines: DescribedLine[] = [
+    { name: 'graph', value: basename(graphFile), reason },
+    { name: 'layout', value: layout, reason: `made by ${producer}, opset ${opset}` },
+    { name: 'computes in', value: exported.activations, reason: 'stock ONNX Runtime operators' },
+    { name: 'keys and values', value: exported.kvType.toLowerCase(), reason: past },
+  ]
+  const others = otherGraphs.map((file) => basename(file)).join(', ')
+  if (others !== '') lines.push({ name: 'others', value: others, reason: 'give the path of one' })
+  return [['Exported graph', lines]]
 }
 
 function memoryLines(inspection: Inspection): DescribedLine[] {

@@ -4,7 +4,7 @@
  * I1 whatever was opened is closed, in the opposite order, also when a later step of the start fails.
  */
 
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Logger } from 'pino'
 import { loadNative } from '../../native/loader.ts'
 import { systemClock } from '../base/clock.ts'
@@ -12,6 +12,7 @@ import type { ServingError } from '../base/errors.ts'
 import type { LoadedConfig } from '../config/load-config.ts'
 import type { AuditConfig, Choice, RuntimeConfig } from '../config/runtime-config.ts'
 import type { ModelCard } from '../deployment/deployments.ts'
+import type { ModelFacts } from '../deployment/model-facts.ts'
 import { type OpenedDeployment, openDeployment } from '../deployment/open-deployment.ts'
 import { SingleModelDeployments } from '../deployment/single-model-deployments.ts'
 import { superviseReplica } from '../deployment/supervised-replica.ts'
@@ -101,8 +102,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       card,
       source: start.stored.source,
       sizeBytes: start.stored.sizeBytes,
-      kernels: loadNative().capabilities().kernels,
-      quantizationReason: `stored as ${opened.facts.quantization}`,
+      ...computedBy(opened.facts),
       choices,
     })
     const stop = async (graceMs: number): Promise<void> => {
@@ -115,6 +115,21 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
   } catch (error) {
     await closeAll()
     throw error
+  }
+}
+
+/** Which kernels compute, and what they compute from, with the reasons. */
+function computedBy({ exported, quantization }: ModelFacts) {
+  if (exported === null) {
+    const { kernels } = loadNative().capabilities()
+    const reasons = { kernelsReason: 'best of this processor' }
+    return { kernels, ...reasons, quantizationReason: `stored as ${quantization}` }
+  }
+  const { graphFile, reason, layout, producer } = exported
+  return {
+    kernels: 'onnxruntime',
+    kernelsReason: `stock operators of a graph exported by ${producer} (${layout})`,
+    quantizationReason: `${basename(graphFile)}, ${reason}`,
   }
 }
 
@@ -132,7 +147,7 @@ function open(
   const { model, engine, admission } = config
   return openDeployment(
     { path, digest, names, ownedBy: 'ingot' },
-    { model, engine, admission, hardware, version, ortVersion },
+    { model, engine, admission, hardware, choices: config.choices, version, ortVersion },
     {
       clock: systemClock,
       kernels,

@@ -22,6 +22,7 @@ export interface StartFacts {
   readonly source: string
   readonly sizeBytes: number
   readonly kernels: string
+  readonly kernelsReason: string
   readonly quantizationReason: string
   readonly choices: readonly Choice[]
 }
@@ -37,7 +38,7 @@ export function startReport(facts: StartFacts): string {
       reason: `${formatBytes(facts.sizeBytes)}, verified`,
     },
     { name: 'quantization', value: card.quantization, reason: facts.quantizationReason },
-    { name: 'kernels', value: facts.kernels, reason: 'best of this processor' },
+    { name: 'kernels', value: facts.kernels, reason: facts.kernelsReason },
     ...choices.flatMap(({ key, value, reason }) => {
       const { flag } = OPTIONS[key]
       // Without a flag it is the model itself, which the first line says.

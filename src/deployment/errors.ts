@@ -61,6 +61,12 @@ const table = {
     retryable: false,
     message: '{file}: expected {expected}, got {got}; fetch the file again or correct it',
   },
+  DEPLOYMENT_EXPORTED_SETTING: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected {param} {expected}, for an exported graph computes as it was exported, got {got}; leave {param} away, or give the path of another .onnx file or of a safetensors folder',
+  },
   DEPLOYMENT_CONTEXT_TOO_LARGE: {
     status: 500,
     retryable: false,

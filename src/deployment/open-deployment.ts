@@ -7,7 +7,12 @@
 
 import type { Clock } from '../base/clock.ts'
 import type { Hardware } from '../config/hardware.ts'
-import type { AdmissionConfig, EngineConfig, ModelConfig } from '../config/runtime-config.ts'
+import type {
+  AdmissionConfig,
+  Choice,
+  EngineConfig,
+  ModelConfig,
+} from '../config/runtime-config.ts'
 import type { WeightPlan } from '../graph/plan-weights.ts'
 import { ChatTemplate } from '../text/chat-template.ts'
 import { NO_TEMPLATE, withoutTokenizer } from '../text/no-tokenizer.ts'
@@ -16,6 +21,7 @@ import type { TokenizerDescription } from '../text/tokenizer-description.ts'
 import type { EngineDescription, EngineOptions } from '../worker/messages.ts'
 import type { ModelCard } from './deployments.ts'
 import { type EnginePlan, planEngine } from './engine-plan.ts'
+import { exportedChoices, exportedKvDtype } from './exported-model.ts'
 import { ModelDeployment } from './model-deployment.ts'
 import { type ModelFacts, readModelFacts } from './model-facts.ts'
 import type { Replica } from './replica.ts'
@@ -39,6 +45,8 @@ export interface DeploymentSettings {
   readonly engine: EngineConfig
   readonly admission: AdmissionConfig
   readonly hardware: Hardware
+  /** Of the configuration: what was written, and where. */
+  readonly choices: readonly Choice[]
   readonly version: string
   readonly ortVersion: string
 }
@@ -71,7 +79,10 @@ export async function openDeployment(
   const { weights: choice } = settings.model
   const weights = facts.planWeights(choice)
   const sizes = planEngine(engine, planFacts(facts, weights, engine), settings.hardware)
-  const plan = { ...sizes, choices: [...sizes.choices, ...weightChoices(choice, weights)] }
+  const { exported } = facts
+  const byGraph = exported === null ? [] : exportedChoices(exported, settings.choices)
+  const choices = [...sizes.choices, ...weightChoices(choice, weights), ...byGraph]
+  const plan = { ...sizes, choices }
   const card = makeCard(source, settings, { facts, plan, weights, tools })
   // A template that cannot be parsed must stop the start before a process is made.
   const template =
@@ -133,8 +144,17 @@ function makeCard(
   const [id = 'model', ...aliases] = names
   const modelDigest = `sha256:${digest}`
   const { maxContextTokens } = plan
-  const { activations, kvDtype } = settings.engine
-  const { version, ortVersion } = settings
+  const { version, ortVersion, engine } = settings
+  const { exported } = facts
+  const computed =
+    exported === null
+      ? { activations: engine.activations, kvDtype: engine.kvDtype, kernels: tools.kernels }
+      : {
+          activations: exported.activations,
+          kvDtype: exportedKvDtype(exported),
+          kernels: `onnxruntime on ${tools.kernels}`,
+          threads: engine.threads,
+        }
   return Object.freeze({
     id,
     aliases: Object.freeze(aliases),
@@ -145,9 +165,7 @@ function makeCard(
     servingConfigDigest: servingConfigDigest({
       modelDigest,
       weights: weightsIdentity(settings.model.weights, weights),
-      activations,
-      kvDtype,
-      kernels: tools.kernels,
+      ...computed,
       ortVersion,
       version,
       maxContextTokens,

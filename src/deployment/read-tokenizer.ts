@@ -11,7 +11,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { ModelConfig } from '../../models/model-config.ts'
-import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import type { OpenedCheckpoint } from '../checkpoint/checkpoint.ts'
 import { describeGgufTokenizer } from '../text/gguf-tokenizer.ts'
 import { describeHfTokenizer } from '../text/hf-tokenizer.ts'
 import type { TokenizerDescription } from '../text/tokenizer-description.ts'
@@ -25,7 +25,7 @@ const MAX_TEMPLATE_BYTES = 1024 * 1024
 
 /** @throws ServingError of the text room; DEPLOYMENT_BAD_TOKENIZER_FILE */
 export async function readTokenizer(
-  checkpoint: Checkpoint,
+  checkpoint: OpenedCheckpoint,
   { eosTokenIds }: Pick<ModelConfig, 'eosTokenIds'>,
 ): Promise<TokenizerDescription | null> {
   if (checkpoint.kind === 'gguf') return describeGgufTokenizer(checkpoint.metadata)

@@ -20,6 +20,8 @@ export interface ServingConfig {
   readonly ortVersion: string
   /** Ingot's own version. */
   readonly version: string
+  /** Only where the number of threads can change a bit: an exported graph's stock kernels. */
+  readonly threads?: number
   /** A longer context lets an answer without a limit go on. */
   readonly maxContextTokens: number
 }

@@ -46,6 +46,8 @@ export interface ExecutorCapabilities {
   readonly supportsPrefixReuse: boolean
   /** Whether answers have the same bits with any number of compute threads; `false`: only with the same number. */
   readonly isThreadCountInvariant: boolean
+  /** Whether `execute` leaves its thread free; `false`: messages wait for the end of a run of the model. */
+  readonly answersWhileComputing: boolean
 }
 
 export interface Executor {

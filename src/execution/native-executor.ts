@@ -12,9 +12,10 @@ import type { NativeModel } from '../../native/binding.ts'
 import { nativeServingError } from '../../native/errors.ts'
 import { loadNative, ortLibraryPath } from '../../native/loader.ts'
 import { invariant } from '../base/errors.ts'
-import type { BatchArrays, BatchLimits, Executor } from '../engine/executor.ts'
+import type { BatchArrays, BatchLimits } from '../engine/executor.ts'
 import type { GraphWeight, KvLayer } from '../graph/graph.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
+import type { ExecutorFacts, OpenedExecutor } from './executor-facts.ts'
 import { type MemoryPlanInput, planMemory } from './memory-plan.ts'
 import { nativeWeight, weightBytes } from './native-weights.ts'
 import { ortVersion } from './ort-version.ts'
@@ -32,28 +33,23 @@ export interface NativeExecutorOptions extends Omit<MemoryPlanInput, 'kvLayers'>
   readonly onProgress?: (fraction: number) => void
 }
 
-export interface NativeExecutorFacts {
-  /** Kernel family, such as `avx512-vnni`. */
-  readonly kernels: string
-  readonly ortVersion: string
-  /** Of the packed weights. */
-  readonly weightsBytes: number
-  readonly kvBytesPerToken: number
-}
-
 /** Packed between two reports of progress: about a tenth of a second's work. */
 const GROUP_BYTES = 32 * 2 ** 20
 
-export class NativeExecutor implements Executor {
-  readonly capabilities = { supportsPrefixReuse: true, isThreadCountInvariant: true }
+export class NativeExecutor implements OpenedExecutor {
+  readonly capabilities = {
+    supportsPrefixReuse: true,
+    isThreadCountInvariant: true,
+    answersWhileComputing: true,
+  }
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** [maxLogitsRows * vocabSize] f32, raw; row r belongs to `logitsRows[r]` of the last step. */
   readonly logits: Float32Array
-  readonly facts: NativeExecutorFacts
+  readonly facts: ExecutorFacts
   readonly #model: NativeModel
 
-  private constructor(model: NativeModel, limits: BatchLimits, facts: NativeExecutorFacts) {
+  private constructor(model: NativeModel, limits: BatchLimits, facts: ExecutorFacts) {
     const { buffers } = model
     const isWhole =
       buffers.tokenIds.length === limits.maxNumBatchedTokens &&

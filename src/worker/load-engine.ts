@@ -1,22 +1,18 @@
 /**
- * From a checkpoint's path to an engine that steps: open → configure → check → build the graph → lower → load → engine.
+ * From a checkpoint's path to an engine that steps: open → executor → engine.
  * Runs in the engine process (and in tests, in theirs). Owns nothing once it has returned.
  */
 
-import { definitionOf } from '../../models/registry.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
-import { SOURCE_WEIGHTS } from '../base/weights-choice.ts'
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts'
 import { EngineCore } from '../engine/engine-core.ts'
-import { NativeExecutor } from '../execution/native-executor.ts'
-import { lowerForCpu } from '../graph/lower-cpu.ts'
-import { planWeights } from '../graph/plan-weights.ts'
+import type { OpenedExecutor } from '../execution/executor-facts.ts'
 import type { EngineDescription, EngineOptions } from './messages.ts'
-import { readConstants } from './read-constants.ts'
+import { openExecutor } from './open-executor.ts'
 
 export interface LoadedEngine {
   readonly core: EngineCore
-  readonly executor: NativeExecutor
+  readonly executor: OpenedExecutor
   readonly description: EngineDescription
 }
 
@@ -37,24 +33,12 @@ export async function loadEngine(
   const startMs = clock.nowMs()
   onProgress('checkpoint', 0)
   const checkpoint = await openCheckpoint(options.checkpointPath)
-  const definition = definitionOf(checkpoint)
-  const config = definition.readConfig(checkpoint)
-  definition.checkTensors(checkpoint, config)
-  const constants = await readConstants(definition.constantTensors(checkpoint, config))
-  const graph = definition.buildGraph(checkpoint, config, constants)
-  const { onnx, kvLayers } = lowerForCpu(graph)
-  const { weights } = planWeights(graph, options.weights ?? SOURCE_WEIGHTS)
   onProgress('weights', 0)
-  const maxContextTokens = Math.min(options.maxContextTokens, graph.maxContextTokens)
-  const executor = await NativeExecutor.open({
-    ...options,
-    maxContextTokens,
-    vocabSize: graph.vocabSize,
-    onnx,
-    weights,
-    kvLayers,
-    onProgress: (fraction) => onProgress('weights', fraction),
-  })
+  const { executor, modelType, maxContextTokens } = await openExecutor(
+    checkpoint,
+    options,
+    (fraction) => onProgress('weights', fraction),
+  )
   try {
     const { eosTokenIds } = options
     const limits = { maxContextTokens, eosTokenIds }
@@ -64,8 +48,9 @@ export async function loadEngine(
     const { numBlocks, blockSize, vocabSize } = executor.limits
     const sizes = { vocabSize, maxContextTokens, numBlocks, blockSize }
     const loadMs = clock.nowMs() - startMs
-    const { modelType } = config
-    return { core, executor, description: { modelType, ...sizes, ...executor.facts, loadMs } }
+    const blocksThread = !executor.capabilities.answersWhileComputing
+    const description = { modelType, ...sizes, ...executor.facts, blocksThread, loadMs }
+    return { core, executor, description }
   } catch (cause) {
     await executor.close()
     throw cause

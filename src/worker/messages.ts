@@ -63,6 +63,8 @@ export interface EngineDescription {
   readonly weightsBytes: number
   readonly kernels: string
   readonly ortVersion: string
+  /** Whether pings wait while the model computes; the watchdog has more patience then. */
+  readonly blocksThread: boolean
   readonly loadMs: number
 }
 

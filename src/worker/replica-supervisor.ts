@@ -210,12 +210,19 @@ export class ReplicaSupervisor {
     this.#loadMs = description.loadMs
     this.#watchdog = new Watchdog(
       client,
-      this.#options.watchdog ?? DEFAULT_WATCHDOG_SETTINGS,
+      this.#watchdogSettings(description),
       { clock: this.#clock, timer: this.#timer },
       (reason) => client.kill(reason),
     )
     this.#setState('ready', null)
     this.#started?.resolve(description)
+  }
+
+  /** An engine that blocks its thread while a run lasts is silent as long as the run. */
+  #watchdogSettings({ blocksThread }: EngineDescription): WatchdogSettings {
+    const settings = this.#options.watchdog ?? DEFAULT_WATCHDOG_SETTINGS
+    const silenceMs = Math.max(settings.silenceMs, settings.stepMs)
+    return blocksThread ? { ...settings, silenceMs } : settings
   }
 
   #onEnd(end: EngineEnd<SequenceListener>): void {

@@ -27,6 +27,7 @@ const DESCRIPTION: EngineDescription = {
   weightsBytes: 1,
   kernels: 'scalar',
   ortVersion: '1',
+  blocksThread: false,
   loadMs: 1,
 }
 

@@ -102,7 +102,11 @@ function logprobFrom(hash: number, tokenId: number): number {
 }
 
 export class FakeExecutor implements Executor {
-  readonly capabilities = { supportsPrefixReuse: true, isThreadCountInvariant: true }
+  readonly capabilities = {
+    supportsPrefixReuse: true,
+    isThreadCountInvariant: true,
+    answersWhileComputing: true,
+  }
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** What each KV slot holds: token, and the position it was written for. */

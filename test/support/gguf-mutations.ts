@@ -2,7 +2,7 @@
 
 import { expect } from 'vitest'
 import { ServingError } from '../../src/base/errors.ts'
-import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
+import type { OpenedCheckpoint } from '../../src/checkpoint/checkpoint.ts'
 import { openCheckpoint } from '../../src/checkpoint/open-checkpoint.ts'
 import { seededRandom } from './seeded-random.ts'
 
@@ -43,7 +43,7 @@ export function mutate(original: Buffer, seed: number): Buffer {
 }
 
 /** Whatever was loaded must be inside the file. */
-function checkLoaded({ tensors }: Checkpoint, fileBytes: number): void {
+function checkLoaded({ tensors }: OpenedCheckpoint, fileBytes: number): void {
   const ranges = [...tensors.values()].sort((a, b) => a.offset - b.offset)
   const ends = new Map<string, number>()
   for (const { file, offset, byteLength } of ranges) {

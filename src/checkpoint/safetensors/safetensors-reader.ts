@@ -22,6 +22,11 @@ const GENERATION = 'generation_config.json'
 /** Those of models with a thousand labels stay below 100 kB. */
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024
 
+/** Whether a folder has weights that this file reads. */
+export async function hasSafetensors(folder: string): Promise<boolean> {
+  return (await exists(join(folder, WEIGHTS))) || (await exists(join(folder, INDEX)))
+}
+
 /**
  * Read the index of a folder.
  *

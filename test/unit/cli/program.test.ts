@@ -182,6 +182,7 @@ describe('the start report', () => {
       source: 'file:/m.gguf',
       sizeBytes: 2048,
       kernels: 'avx2',
+      kernelsReason: 'best of this processor',
       quantizationReason: 'stored as F16',
       choices: mergeChoices(choices, plan),
     })
