@@ -4,12 +4,40 @@
  */
 
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
+import { cohere2 } from './cohere2.ts'
 import { modelError } from './errors.ts'
+import { gemma2 } from './gemma2.ts'
+import { gemma3 } from './gemma3.ts'
+import { glm4 } from './glm4.ts'
+import { gpt2 } from './gpt2.ts'
+import { granite } from './granite.ts'
 import { llama } from './llama.ts'
+import { mistral } from './mistral.ts'
 import type { ModelDefinition } from './model-definition.ts'
+import { olmo2 } from './olmo2.ts'
+import { phi3 } from './phi3.ts'
+import { qwen2 } from './qwen2.ts'
+import { qwen3 } from './qwen3.ts'
 import { shown } from './reading/config-keys.ts'
+import { smollm3 } from './smollm3.ts'
+import { starcoder2 } from './starcoder2.ts'
 
-const DEFINITIONS: readonly ModelDefinition[] = [llama]
+const DEFINITIONS: readonly ModelDefinition[] = [
+  cohere2,
+  gemma2,
+  gemma3,
+  glm4,
+  gpt2,
+  granite,
+  llama,
+  mistral,
+  olmo2,
+  phi3,
+  qwen2,
+  qwen3,
+  smollm3,
+  starcoder2,
+]
 
 /** Where each kind of checkpoint says its architecture. */
 const ARCHITECTURE_KEYS: Readonly<Record<Checkpoint['kind'], string>> = {

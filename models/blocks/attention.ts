@@ -25,17 +25,48 @@ function parts({ config, names }: LayerShape): readonly PartTensors[] {
         { part: 'attn_v', shape: [kvWidth, hiddenSize], bias },
       ]
   const output = { part: 'attn_output', shape: [hiddenSize, queryWidth] } as const
-  return [...qkv, { ...output, bias: biases.attentionOutput }]
+  return [...qkv, ...qkNorms(config), { ...output, bias: biases.attentionOutput }]
+}
+
+function qkNorms({ qkNorm, numHeads, numKvHeads, headDim }: LayerShape['config']): PartTensors[] {
+  if (qkNorm === null) return []
+  const width = (heads: number) => (qkNorm === 'head' ? headDim : heads * headDim)
+  return [
+    { part: 'attn_q_norm', shape: [width(numHeads)], bias: false },
+    { part: 'attn_k_norm', shape: [width(numKvHeads)], bias: false },
+  ]
 }
 
 function build(layer: DecoderLayer, x: GraphValue): GraphValue {
   const { builder, model, config, rope, names } = layer
-  const { numHeads, numKvHeads, headDim } = model
+  const { numHeads, numKvHeads, headDim, attentionSoftcap: softcap } = model
   const stored = names.has('attn_qkv')
     ? (['attn_qkv'] as const)
     : (['attn_q', 'attn_k', 'attn_v'] as const)
-  const scale = config.attentionScale ?? model.attentionScale
-  const qkv = layer.linear(x, stored)
-  const attended = builder.pagedAttention(qkv, { numHeads, numKvHeads, headDim, scale, rope })
+  const qkv = normedQk(layer, layer.linear(x, stored))
+  const attended = builder.pagedAttention(qkv, {
+    numHeads,
+    numKvHeads,
+    headDim,
+    scale: config.attentionScale ?? model.attentionScale,
+    rope,
+    window: config.window,
+    softcap,
+  })
   return layer.linear(attended, ['attn_output'])
+}
+
+function normedQk(layer: DecoderLayer, qkv: GraphValue): GraphValue {
+  const { numHeads, numKvHeads, headDim, norm, qkNorm } = layer.model
+  if (qkNorm === null) return qkv
+  return layer.builder.qkNorm(qkv, {
+    numHeads,
+    numKvHeads,
+    headDim,
+    query: layer.weight('attn_q_norm'),
+    key: layer.weight('attn_k_norm'),
+    epsilon: norm.epsilon,
+    weightOffset: norm.weightOffset,
+    scope: qkNorm,
+  })
 }

@@ -8,7 +8,7 @@
 
 import { invariant } from '../../src/base/errors.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
-import type { Graph } from '../../src/graph/graph.ts'
+import type { Graph, GraphValue } from '../../src/graph/graph.ts'
 import { GraphBuilder } from '../../src/graph/graph-builder.ts'
 import type { RopeOptions } from '../../src/graph/operator-options.ts'
 import { modelError } from '../errors.ts'
@@ -18,7 +18,7 @@ import { ropeFrequencies } from '../reading/rope.ts'
 import { checkTensorSet, type ExpectedTensor, tensorOf } from '../tensor-check.ts'
 import type { Wiring } from './block.ts'
 import { expectedTensors } from './expected-tensors.ts'
-import { DecoderLayer } from './layer.ts'
+import { DecoderLayer, type LayerContext } from './layer.ts'
 import { ResidualStream } from './residual-stream.ts'
 import { type NameTables, TensorNames } from './tensor-names.ts'
 
@@ -92,10 +92,7 @@ function buildGraph(
   const context = { builder, checkpoint, config, names, ropes }
   invariant(config.numLayers > 0, 'L1', 'a model has at least one layer')
 
-  const embedded = builder.embedding(tensorOf(checkpoint, names.embedding), {
-    scale: config.embeddingScale,
-  })
-  const stream = new ResidualStream(builder, config, embedded)
+  const stream = new ResidualStream(builder, config, embed(context))
   for (let index = 0; index < config.numLayers; index++) {
     spec.layer.build(new DecoderLayer(context, index), stream)
   }
@@ -104,7 +101,21 @@ function buildGraph(
   const normed = stream.gathered().normed(weight, bias)
   const head = config.tieWordEmbeddings ? names.embedding : names.head
   const logits = builder.linear(normed, [tensorOf(checkpoint, head)])
-  return builder.finish(logits, config.maxContextTokens)
+  return builder.finish(scaledLogits(builder, config, logits), config.maxContextTokens)
+}
+
+function embed({ builder, checkpoint, config, names }: LayerContext): GraphValue {
+  const scale = config.embeddingScale
+  const tokens = builder.embedding(tensorOf(checkpoint, names.embedding), { scale })
+  if (names.positions === null) return tokens
+  const table = tensorOf(checkpoint, names.positions)
+  return builder.add(builder.embedding(table, { ids: 'positions' }), tokens)
+}
+
+function scaledLogits(builder: GraphBuilder, config: ModelConfig, logits: GraphValue): GraphValue {
+  const { logitScale: factor, logitSoftcap: softcap } = config
+  if (factor === 1 && softcap === null) return logits
+  return builder.scale(logits, softcap === null ? { factor } : { factor, softcap })
 }
 
 /** Once for each setting: layers that share one share its frequencies. */

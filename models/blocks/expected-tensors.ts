@@ -2,6 +2,7 @@
 
 import type { TensorInfo } from '../../src/checkpoint/checkpoint.ts'
 import type { ModelConfig } from '../model-config.ts'
+import { LONG_FACTORS_TENSOR } from '../reading/gguf-rope.ts'
 import type { ExpectedTensor } from '../tensor-check.ts'
 import type { PartTensors, Wiring } from './block.ts'
 import type { TensorNames } from './tensor-names.ts'
@@ -20,17 +21,33 @@ export function expectedTensors(
     { name: names.norm('weight'), shape: [hiddenSize], formats: DENSE },
     { name: names.head, shape: [vocabSize, hiddenSize], isOptional: tieWordEmbeddings },
   ]
+  if (names.positions !== null) {
+    tensors.push({ name: names.positions, shape: [config.maxContextTokens, hiddenSize] })
+  }
   if (biases.norm !== false) {
     const isOptional = biases.norm === 'optional'
     tensors.push({ name: names.norm('bias'), shape: [hiddenSize], isOptional, formats: DENSE })
   }
-  for (const { factorsTensor, rotaryDim } of config.ropes) {
-    if (factorsTensor === null) continue
-    tensors.push({ name: factorsTensor, shape: [rotaryDim / 2], formats: ['F32'] })
-  }
+  tensors.push(...ropeTensors(config, names))
   for (let index = 0; index < config.numLayers; index++) {
     for (const part of layer.parts({ config, names, index })) {
       tensors.push(...partTensors(names, index, part))
+    }
+  }
+  return tensors
+}
+
+/** Factors that are read, and what only repeats them or stands for longer contexts. */
+function ropeTensors({ ropes, numLayers }: ModelConfig, names: TensorNames): ExpectedTensor[] {
+  const tensors: ExpectedTensor[] = []
+  for (const { factorsTensor, rotaryDim } of ropes) {
+    const shape = [rotaryDim / 2]
+    if (factorsTensor !== null) tensors.push({ name: factorsTensor, shape, formats: ['F32'] })
+    tensors.push({ name: LONG_FACTORS_TENSOR, shape, isOptional: true })
+    // Older versions of transformers stored the inverse frequencies.
+    for (let layer = 0; layer < numLayers; layer++) {
+      const name = names.inLayer(layer, 'self_attn.rotary_emb.inv_freq')
+      tensors.push({ name, shape, isOptional: true, formats: DENSE })
     }
   }
   return tensors

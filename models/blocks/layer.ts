@@ -60,6 +60,6 @@ export class DecoderLayer {
     const names = parts.map((part) => this.names.part(this.index, part, 'bias'))
     const hasBias = names.some((name) => this.#checkpoint.tensors.has(name))
     const biases = hasBias ? names.map((name) => tensorOf(this.#checkpoint, name)) : []
-    return this.builder.linear(x, weights, biases)
+    return this.builder.linear(x, weights, biases, { layout: this.names.layout })
   }
 }

@@ -1,12 +1,15 @@
-/** The feed-forward half of a layer: act(gate) · up, then down. Source: arXiv:2002.05202. */
+/**
+ * The feed-forward half of a layer: act(gate) · up, then down; or act(up), then down, without gates.
+ * Source: arXiv:2002.05202.
+ */
 
 import type { GraphValue } from '../../src/graph/graph.ts'
-import type { Block, LayerShape, PartTensors } from './block.ts'
+import type { Block, PartTensors } from './block.ts'
 import type { DecoderLayer } from './layer.ts'
 
 /** Gate and up from one node, whether they are stored apart or joined, gate first. */
 export const gatedMlp: Block = {
-  parts({ config, names }: LayerShape): readonly PartTensors[] {
+  parts({ config, names }): readonly PartTensors[] {
     const { hiddenSize, intermediateSize } = config
     const bias = config.biases.mlp
     const gateUp: PartTensors[] = names.has('ffn_gate_up')
@@ -19,10 +22,31 @@ export const gatedMlp: Block = {
   },
 
   build(layer: DecoderLayer, x: GraphValue): GraphValue {
-    const { builder, names } = layer
+    const { builder, names, model } = layer
     const stored = names.has('ffn_gate_up')
       ? (['ffn_gate_up'] as const)
       : (['ffn_gate', 'ffn_up'] as const)
-    return layer.linear(builder.swiGlu(layer.linear(x, stored)), ['ffn_down'])
+    const gateUp = layer.linear(x, stored)
+    const inner =
+      model.activation === 'silu'
+        ? builder.swiGlu(gateUp)
+        : builder.gatedActivation(gateUp, { kind: model.activation })
+    return layer.linear(inner, ['ffn_down'])
+  },
+}
+
+export const plainMlp: Block = {
+  parts({ config }): readonly PartTensors[] {
+    const { hiddenSize, intermediateSize } = config
+    const bias = config.biases.mlp
+    return [
+      { part: 'ffn_up', shape: [intermediateSize, hiddenSize], bias },
+      { part: 'ffn_down', shape: [hiddenSize, intermediateSize], bias },
+    ]
+  },
+
+  build(layer: DecoderLayer, x: GraphValue): GraphValue {
+    const inner = layer.builder.activation(layer.linear(x, ['ffn_up']), layer.model.activation)
+    return layer.linear(inner, ['ffn_down'])
   },
 }

@@ -1,6 +1,5 @@
 /** A norm of the kind that the architecture has. */
 
-import { invariant } from '../../src/base/errors.ts'
 import type { TensorInfo } from '../../src/checkpoint/checkpoint.ts'
 import type { GraphValue } from '../../src/graph/graph.ts'
 import type { GraphBuilder } from '../../src/graph/graph-builder.ts'
@@ -8,6 +7,7 @@ import type { NormConfig } from '../model-config.ts'
 
 export interface NormTensors {
   readonly weight: TensorInfo
+  /** Of a `layer` norm only. */
   readonly bias: TensorInfo | null
 }
 
@@ -17,6 +17,6 @@ export function norm(
   x: GraphValue,
   { weight, bias }: NormTensors,
 ): GraphValue {
-  invariant(kind === 'rms' && bias === null, 'L4', 'only RMS norms without bias are built')
+  if (kind === 'layer') return builder.layerNorm(x, weight, { epsilon, bias })
   return builder.rmsNorm(x, weight, { epsilon, weightOffset })
 }

@@ -33,16 +33,18 @@ export class ResidualStream {
     const part = this.#part
     if (part === null) return this.#sum
     this.#part = null
-    this.#sum = this.#builder.add(part, this.#sum)
+    const { residualScale: scale } = this.#config
+    this.#sum = this.#builder.add(part, this.#sum, scale === 1 ? {} : { scale })
     return this.#sum
   }
 
   /** The norm of the sum. */
   normed(weight: TensorInfo, bias: TensorInfo | null): GraphValue {
-    const { kind, epsilon, weightOffset } = this.#config.norm
+    const { norm: config, residualScale } = this.#config
+    const { kind, epsilon, weightOffset } = config
     const part = this.#part
-    if (part === null || kind !== 'rms') {
-      return norm(this.#builder, this.#config.norm, this.sum(), { weight, bias })
+    if (part === null || kind !== 'rms' || residualScale !== 1) {
+      return norm(this.#builder, config, this.sum(), { weight, bias })
     }
     const options = { epsilon, weightOffset }
     const { sum, normed } = this.#builder.addRmsNorm(part, this.#sum, weight, options)

@@ -87,10 +87,35 @@ export const STANDARD_NAMES: NameTables = {
 /** Parts that an architecture has more, or under another name, or (`null`) not. */
 type PartChanges = Readonly<Partial<Record<Part, string | null>>>
 
-/** The standard tables with other parts. */
-export function namesWith(changes: Readonly<Record<Checkpoint['kind'], PartChanges>>): NameTables {
+export type NameChanges = Readonly<Record<Checkpoint['kind'], PartChanges>>
+
+/** Norms of q and k. */
+export const QK_NORM_NAMES: NameChanges = {
+  gguf: { attn_q_norm: 'attn_q_norm', attn_k_norm: 'attn_k_norm' },
+  safetensors: { attn_q_norm: 'self_attn.q_norm', attn_k_norm: 'self_attn.k_norm' },
+}
+
+/** Norms on both sides of each half. */
+export const GEMMA_NORM_NAMES: NameChanges = {
+  gguf: { post_attention_norm: 'post_attention_norm', post_ffw_norm: 'post_ffw_norm' },
+  safetensors: {
+    post_attention_norm: 'post_attention_layernorm',
+    ffn_norm: 'pre_feedforward_layernorm',
+    post_ffw_norm: 'post_feedforward_layernorm',
+  },
+}
+
+/** Gate and up joined; GGUF calls both together `ffn_up`. */
+export const JOINED_GATE_UP_NAMES: NameChanges = {
+  gguf: { ffn_gate: null, ffn_up: null, ffn_gate_up: 'ffn_up' },
+  safetensors: { ffn_gate: null, ffn_up: null, ffn_gate_up: 'mlp.gate_up_proj' },
+}
+
+/** The standard tables with other parts; later changes go before earlier ones. */
+export function namesWith(...all: readonly NameChanges[]): NameTables {
   const changed = (kind: Checkpoint['kind']): NameTable => {
-    const parts = { ...STANDARD_NAMES[kind].parts, ...changes[kind] }
+    const changes = all.map((each) => each[kind])
+    const parts: PartChanges = Object.assign({}, STANDARD_NAMES[kind].parts, ...changes)
     const kept = Object.entries(parts).filter(([, name]) => name !== null)
     return { ...STANDARD_NAMES[kind], parts: Object.fromEntries(kept) }
   }

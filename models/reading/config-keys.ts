@@ -56,6 +56,11 @@ export class ConfigKeys {
     return new ConfigKeys({ ...this.#source, values: value, prefix: '', path })
   }
 
+  /** As `child`, of an object without members. */
+  empty(): ConfigKeys {
+    return new ConfigKeys({ ...this.#source, values: new Map(), prefix: '' })
+  }
+
   /** A whole number. A missing key is an error unless `fallback` is given. */
   integer(key: string, { least, most }: NumberRange, fallback?: number): number {
     const value = this.#value(key)
@@ -98,6 +103,15 @@ export class ConfigKeys {
     throw this.bad(key, `${length} numbers from ${least} to ${most}`, value)
   }
 
+  /** `length` truth values; `null` when the key is absent or no list. */
+  flags(key: string, length: number): readonly boolean[] | null {
+    const value = this.#value(key)
+    if (!Array.isArray(value)) return null
+    const isRight = (element: MetadataValue): element is boolean => typeof element === 'boolean'
+    if (value.length === length && value.every(isRight)) return value
+    throw this.bad(key, `${length} times true or false`, value)
+  }
+
   /** A list of texts, each one of `allowed`; `null` when absent. */
   texts<Text extends string>(key: string, allowed: readonly Text[]): readonly Text[] | null {
     const value = this.#value(key)
@@ -127,6 +141,11 @@ export class ConfigKeys {
   /** A key that says nothing of the computation in this place. */
   ignore(key: string): void {
     this.#value(key)
+  }
+
+  /** Whether the member is there as `null`, where that is not the same as absent. */
+  isNull(key: string): boolean {
+    return this.#source.values.get(`${this.#source.prefix}${key}`) === null
   }
 
   has(key: string): boolean {

@@ -53,27 +53,3 @@ function readVocabSize(checkpoint: Checkpoint, keys: ConfigKeys): number {
     },
   })
 }
-
-/** Keys of related architectures that some converters write with the value that changes nothing. */
-export function refuseOtherGguf(keys: ConfigKeys, { maxContextTokens }: Sizes): void {
-  keys.neutral('expert_count', [0])
-  keys.neutral('expert_used_count', [0])
-  keys.neutral('attention.causal', [true])
-  keys.neutral('attention.clamp_kqv', [0])
-  keys.neutral('attention.max_alibi_bias', [0])
-  keys.neutral('use_parallel_residual', [false])
-  keys.neutral('tensor_data_layout', ['Meta AI original pth'])
-  if (!keys.wasRead('attention.sliding_window')) {
-    keys.neutral('attention.sliding_window', [0, maxContextTokens])
-  }
-  for (const key of ['attention.scale', 'logit_scale', 'residual_scale', 'embedding_scale']) {
-    if (!keys.wasRead(key)) keys.neutral(key, key === 'attention.scale' ? [0] : [0, 1])
-  }
-  keys.refuseUnread(ALLOWED)
-}
-
-/** They name the file's layout, its training, or repeat what other keys say. */
-const ALLOWED: readonly string[] = [
-  'rope.scaling.original_context_length',
-  'rope.scaling.finetuned',
-]

@@ -36,14 +36,14 @@ export interface RopeGeometry {
   readonly typeNames?: Readonly<Record<string, string>>
 }
 
-export interface JsonRope {
+export interface ReadRope {
   readonly rope: RopeSetting
   /** As far as the frequencies are those of the checkpoint; at most the geometry's. */
   readonly maxContextTokens: number
 }
 
 /** @throws ServingError MODEL_BAD_METADATA, MODEL_UNSUPPORTED_FEATURE */
-export function readJsonRope(keys: ConfigKeys, geometry: RopeGeometry): JsonRope {
+export function readJsonRope(keys: ConfigKeys, geometry: RopeGeometry): ReadRope {
   const modern = keys.child('rope_parameters')
   const older = keys.child('rope_scaling')
   if (modern !== null && older !== null) {
@@ -66,7 +66,7 @@ export function readJsonRope(keys: ConfigKeys, geometry: RopeGeometry): JsonRope
 }
 
 /** From the object that holds the parameters of one setting; refuses what else is in it. */
-export function ropeOf(keys: ConfigKeys, geometry: RopeGeometry): JsonRope {
+export function ropeOf(keys: ConfigKeys, geometry: RopeGeometry): ReadRope {
   const theta = keys.number('rope_theta', THETA, geometry.defaultTheta)
   const partial = readPartial(keys, geometry.defaultPartial)
   const rotaryDim = rotaryDimOf(keys, geometry.headDim, partial)
@@ -92,7 +92,7 @@ function plainRope(
   }
 }
 
-function scaledRope(keys: ConfigKeys, rope: RopeSetting, geometry: RopeGeometry): JsonRope {
+function scaledRope(keys: ConfigKeys, rope: RopeSetting, geometry: RopeGeometry): ReadRope {
   const { maxContextTokens } = geometry
   const named = keys.text('rope_type', keys.text('type', 'default'))
   keys.neutral('type', [named])
@@ -151,7 +151,7 @@ function readLongrope(
   rope: RopeSetting,
   context: number,
   maxContextTokens: number,
-): JsonRope {
+): ReadRope {
   const numPairs = rope.rotaryDim / 2
   const factors = keys.numbers('short_factor', FACTOR, numPairs)
   keys.numbers('long_factor', FACTOR, numPairs)

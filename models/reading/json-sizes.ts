@@ -27,7 +27,7 @@ export interface SizeDefaults {
   readonly maxContextTokens: number
   readonly isTied: boolean
   readonly numHeads?: number
-  /** Absent = as many as heads. */
+  /** When the member is absent; `null`, as an absent default, is as many as heads. */
   readonly numKvHeads?: number
   /** Absent = hidden size / heads. */
   readonly headDim?: number
@@ -42,7 +42,10 @@ export function readJsonSizes(
 ): Sizes {
   const hiddenSize = keys.integer('hidden_size', SIZE)
   const numHeads = keys.integer('num_attention_heads', COUNT, defaults.numHeads)
-  const numKvHeads = keys.integer('num_key_value_heads', COUNT, defaults.numKvHeads ?? numHeads)
+  const kvFallback = keys.isNull('num_key_value_heads')
+    ? numHeads
+    : (defaults.numKvHeads ?? numHeads)
+  const numKvHeads = keys.integer('num_key_value_heads', COUNT, kvFallback)
   if (numHeads % numKvHeads !== 0) {
     throw keys.unsupported('num_key_value_heads', numKvHeads, `a divisor of ${numHeads}`)
   }

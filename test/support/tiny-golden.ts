@@ -1,18 +1,23 @@
 /**
- * The tiny checkpoints of ../shared/golden/tiny with what transformers computed from them in f32. Reads their expected
- * values itself: integers of 64 bits are no weights, so the checkpoint room refuses them.
+ * The tiny checkpoints of ../shared/golden/tiny with what transformers computed from them in f32, or those of the folder
+ * that TINY_CHECKPOINTS names (make_tiny_checkpoints.py). Reads their expected values itself: integers of 64 bits are no
+ * weights, so the checkpoint room refuses them.
  */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const ROOT = fileURLToPath(new URL('../../../shared/golden/tiny', import.meta.url))
+const SHARED = fileURLToPath(new URL('../../../shared/golden/tiny', import.meta.url))
+const ROOT = process.env.TINY_CHECKPOINTS ?? SHARED
 
 export interface TinyGolden {
   readonly name: string
   readonly folder: string
-  readonly modelType: string
+  /** The folder, or the GGUF file in it. */
+  readonly checkpointPath: string
+  /** As `config.json` says it; `null` for a GGUF file. */
+  readonly modelType: string | null
 }
 
 export interface ExpectedValues {
@@ -30,8 +35,10 @@ export function tinyGoldens(): readonly TinyGolden[] {
   if (!existsSync(ROOT)) return []
   return readdirSync(ROOT).map((name) => {
     const folder = join(ROOT, name)
+    const gguf = join(folder, 'model.gguf')
+    if (existsSync(gguf)) return { name, folder, checkpointPath: gguf, modelType: null }
     const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
-    return { name, folder, modelType: config.model_type }
+    return { name, folder, checkpointPath: folder, modelType: config.model_type }
   })
 }
 

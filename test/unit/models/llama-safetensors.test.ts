@@ -111,7 +111,7 @@ describe('llama configuration from config.json', () => {
 
   it.each([
     ['architectures', ['LlamaForSequenceClassification']],
-    ['hidden_act', 'gelu'],
+    ['hidden_act', 'mish'],
     ['pretraining_tp', 2],
     ['head_dim', 15],
     ['num_key_value_heads', 3],
