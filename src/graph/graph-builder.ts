@@ -11,15 +11,9 @@
 
 import { invariant } from '../base/errors.ts'
 import type { TensorInfo } from '../checkpoint/checkpoint.ts'
-import type {
-  AttributeValue,
-  Graph,
-  GraphNode,
-  GraphValue,
-  KvLayer,
-  MatrixLayout,
-} from './graph.ts'
+import type { AttributeValue, Graph, GraphNode, GraphValue, KvLayer } from './graph.ts'
 import { GraphWeights } from './graph-weights.ts'
+import { moeAttributes } from './moe-attributes.ts'
 import type {
   ActivationKind,
   AttentionOptions,
@@ -27,11 +21,12 @@ import type {
   GatedOptions,
   LayerNormOptions,
   LinearOptions,
+  MoeOptions,
   NormOptions,
   QkNormOptions,
   ScaleOptions,
 } from './operator-options.ts'
-import { expectShape, widthOf } from './shapes.ts'
+import { expectMatrix, expectShape, widthOf } from './shapes.ts'
 
 const INPUTS: readonly GraphValue[] = [
   { name: 'tokenIds', dtype: 'i32', shape: ['T'] },
@@ -219,6 +214,31 @@ export class GraphBuilder {
     return joined
   }
 
+  /** A block-diagonal layer: each head's columns of `x` times a matrix of its own → `[T, numHeads * N]`. */
+  headLinear(
+    x: GraphValue,
+    heads: readonly TensorInfo[],
+    { layout = 'rows' }: LinearOptions = {},
+  ): GraphValue {
+    const name = this.#nodeName('head_linear')
+    const numHeads = heads.length
+    for (const head of heads) expectMatrix(name, head, layout, Math.ceil(widthOf(x) / numHeads))
+    const members = heads.map((head) => [head])
+    const { name: weight, rows, width } = this.#weights.family(members, layout)
+    expectShape(name, x.name, ['T', numHeads * width], x.shape)
+    const shape = ['T', numHeads * rows] as const
+    return this.#add(name, 'HeadLinear', [x.name], { weight, numHeads }, [['out', shape]])[0]
+  }
+
+  /** Each row of `x` through the experts that `routerLogits` `[T, experts]` choose, summed by their gains. */
+  moe(x: GraphValue, routerLogits: GraphValue, options: MoeOptions): GraphValue {
+    const name = this.#nodeName('moe')
+    expectShape(name, routerLogits.name, ['T', options.gateUp.weights.length], routerLogits.shape)
+    const attributes = moeAttributes(name, widthOf(x), this.#weights, options)
+    const inputs = [x.name, routerLogits.name]
+    return this.#add(name, 'Moe', inputs, attributes, [['out', x.shape]])[0]
+  }
+
   /** The rows of `x` whose logits are wanted → `[L, H]`. */
   gatherRows(x: GraphValue): GraphValue {
     const inputs = [x.name, 'logitsRows']
@@ -318,15 +338,4 @@ export class GraphBuilder {
     this.#numNamed.set(stem, index + 1)
     return `${stem}.${index}`
   }
-}
-
-/** A stored matrix of `width` inputs. */
-function expectMatrix(
-  node: string,
-  { name, shape }: TensorInfo,
-  layout: MatrixLayout,
-  width: number,
-): void {
-  const expected = layout === 'rows' ? [shape[0] ?? 'N', width] : [width, shape[1] ?? 'N']
-  expectShape(node, name, expected, shape)
 }

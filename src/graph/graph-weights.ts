@@ -2,6 +2,7 @@
  * The weights that a graph's nodes name, each once. Owns the table while a graph is built; reads no tensor's bytes.
  *
  * W1 A weight's name says which stored tensors it is made of, in order, so equal names are equal weights.
+ * W2 The members of a family are alike and numbered from 0.
  */
 
 import { invariant } from '../base/errors.ts'
@@ -38,6 +39,29 @@ export class GraphWeights {
     }
     this.#put({ name, kind: 'linear', tensors, ...(isTurned ? { layout } : {}) })
     return { name, rows, width }
+  }
+
+  /**
+   * One weight for each member of a family (experts, heads). Their names differ in the members' numbers alone; the
+   * family's has `{}` in their place.
+   */
+  family(members: readonly (readonly TensorInfo[])[], layout: MatrixLayout = 'rows'): MatrixWeight {
+    const weights = members.map((tensors) => this.linear(tensors, layout))
+    const [first] = weights
+    invariant(first !== undefined, 'W2', 'a family has a member')
+    const isAlike = weights.every(({ rows, width }) => rows === first.rows && width === first.width)
+    invariant(isAlike, 'W2', `the members of ${first.name} are of one shape`)
+    return { ...first, name: familyName(weights.map(({ name }) => name)) }
+  }
+
+  /** As `family`, of vectors. */
+  vectorFamily(members: readonly (readonly TensorInfo[])[]): VectorWeight {
+    const weights = members.map((tensors) => this.vector(tensors))
+    const [first] = weights
+    invariant(first !== undefined, 'W2', 'a family has a member')
+    const isAlike = weights.every(({ width }) => width === first.width)
+    invariant(isAlike, 'W2', `the members of ${first.name} are of one length`)
+    return { ...first, name: familyName(weights.map(({ name }) => name)) }
   }
 
   /** Vectors, one after the other. */
@@ -80,6 +104,24 @@ export class GraphWeights {
 function nameOf(tensors: readonly TensorInfo[]): string {
   invariant(tensors.length > 0, 'W1', 'a weight is made of at least one tensor')
   return tensors.map(({ name }) => name).join('+')
+}
+
+const NUMBER = /\d+/g
+
+/** The name that all have but for their number. */
+function familyName(names: readonly string[]): string {
+  const [first = '', second = first] = names
+  const others = second.match(NUMBER) ?? []
+  let place = -1
+  const pattern = first.replace(NUMBER, (number) => {
+    place += 1
+    return others[place] === number ? number : '{}'
+  })
+  for (const [index, name] of names.entries()) {
+    const expected = pattern.replaceAll('{}', String(index))
+    invariant(name === expected, 'W2', `member ${index} is named ${expected}, not ${name}`)
+  }
+  return pattern
 }
 
 function expectRank(tensor: TensorInfo, rank: number): void {

@@ -21,6 +21,14 @@ export interface LoweredModel {
 
 type AttributeKind = OnnxAttribute['kind']
 
+const GATED = {
+  kind: 'text',
+  layout: 'text',
+  limit: 'float',
+  alpha: 'float',
+  upOffset: 'float',
+} as const
+
 /** Attributes that each operator takes; those with a default in `native/README.md` may be absent. */
 const OPERATORS: Readonly<Record<string, Readonly<Record<string, AttributeKind>>>> = {
   Embedding: { weight: 'text', scale: 'float' },
@@ -57,15 +65,25 @@ const OPERATORS: Readonly<Record<string, Readonly<Record<string, AttributeKind>>
     sinks: 'text',
   },
   SwiGlu: {},
-  GatedActivation: {
-    kind: 'text',
-    layout: 'text',
-    limit: 'float',
-    alpha: 'float',
-    upOffset: 'float',
-  },
+  GatedActivation: GATED,
   SliceHeads: { numHeads: 'integer', offset: 'integer', width: 'integer' },
   ConcatHeads: { numHeads: 'integer' },
+  HeadLinear: { weight: 'text', numHeads: 'integer' },
+  Moe: {
+    numExperts: 'integer',
+    topK: 'integer',
+    scoring: 'text',
+    normalize: 'integer',
+    gainScale: 'float',
+    correction: 'text',
+    numGroups: 'integer',
+    topGroups: 'integer',
+    gateUp: 'text',
+    gateUpBias: 'text',
+    down: 'text',
+    downBias: 'text',
+    ...GATED,
+  },
   GatherRows: {},
 }
 

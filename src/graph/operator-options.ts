@@ -59,6 +59,41 @@ export interface GatedOptions {
   readonly upOffset?: number
 }
 
+/** One matrix, or matrices one below the other, with their bias, for each member of a family (experts, heads). */
+export interface FamilyTensors {
+  /** [members][parts] */
+  readonly weights: readonly (readonly TensorInfo[])[]
+  /** [members][parts]; absent = none. */
+  readonly biases?: readonly (readonly TensorInfo[])[] | null
+}
+
+export interface RouterOptions {
+  /** How logits become scores: `softmax_chosen` is a softmax over the chosen ones alone. */
+  readonly scoring: 'softmax' | 'softmax_chosen' | 'sigmoid'
+  /** Experts of each row. */
+  readonly topK: number
+  /** Whether the gains are divided by their sum. */
+  readonly normalize: boolean
+  /** Multiplies the gains; default 1. */
+  readonly gainScale?: number
+  /** [experts], added to the scores for choosing only. */
+  readonly correction?: TensorInfo | null
+  /** Equal groups of experts, of which the `topGroups` best are chosen from; default 1 and 1. */
+  readonly numGroups?: number
+  readonly topGroups?: number
+}
+
+export interface MoeOptions {
+  readonly router: RouterOptions
+  /** [2 I, H] for each expert, in the layout that `unit` says. */
+  readonly gateUp: FamilyTensors
+  /** [H, I] for each expert. */
+  readonly down: FamilyTensors
+  /** How the experts' matrices are stored; default `rows`. */
+  readonly layout?: MatrixLayout
+  readonly unit: GatedOptions
+}
+
 export interface RopeOptions {
   readonly style: 'half' | 'interleaved'
   /** Inverse frequencies, [rotaryDim / 2] f32; the same array in several layers is one weight. */

@@ -1,8 +1,9 @@
 /** Shapes of graph values, compared: a width, and the refusal of what does not fit (G2 of the builder). */
 
 import { invariant } from '../base/errors.ts'
+import type { TensorInfo } from '../checkpoint/checkpoint.ts'
 import { graphError } from './errors.ts'
-import type { GraphValue } from './graph.ts'
+import type { GraphValue, MatrixLayout } from './graph.ts'
 
 /** The innermost dimension. */
 export function widthOf(value: GraphValue): number {
@@ -27,4 +28,15 @@ export function expectShape(
   throw graphError('GRAPH_SHAPE_MISMATCH', {
     details: { node, what, expected: `[${expected.join(', ')}]`, got: `[${got.join(', ')}]` },
   })
+}
+
+/** A stored matrix of `width` inputs. */
+export function expectMatrix(
+  node: string,
+  { name, shape }: TensorInfo,
+  layout: MatrixLayout,
+  width: number,
+): void {
+  const expected = layout === 'rows' ? [shape[0] ?? 'N', width] : [width, shape[1] ?? 'N']
+  expectShape(node, name, expected, shape)
 }

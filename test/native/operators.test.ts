@@ -192,4 +192,78 @@ describe('an operator in a session', () => {
       cut.before.map((x) => [0, 12, 24, 36].flatMap((head) => order.map((i) => x[head + i]))),
     )
   })
+
+  it('HeadLinear: each head by a matrix of its own, stored in columns', async () => {
+    const { before, after, tensors } = await rowsOf('head-linear', (builder, x, tensors) => {
+      const heads = [0, 1, 2].map((head) => tensors.random(`h${head}`, 16, 5))
+      return builder.headLinear(x, heads, { layout: 'columns' })
+    })
+    expectClose(
+      after,
+      before.map((x) =>
+        [0, 1, 2].flatMap((head) =>
+          Array.from({ length: 5 }, (_, out) =>
+            sum(
+              x
+                .slice(16 * head, 16 * head + 16)
+                .map((value, i) => value * (tensors.values.get(`h${head}`)?.[i * 5 + out] ?? 0)),
+            ),
+          ),
+        ),
+      ),
+    )
+  })
+
+  it('Moe: routed, gated, with biases, and the same with more threads', async () => {
+    const [numExperts, inner, topK] = [5, 24, 2]
+    const build = (builder: GraphBuilder, x: GraphValue, tensors: TensorFile) => {
+      const experts = Array.from({ length: numExperts }, (_, expert) => expert)
+      const family = (name: string, ...shape: number[]) =>
+        experts.map((expert) => [tensors.random(`experts.${expert}.${name}`, ...shape)])
+      const router = builder.linear(x, [tensors.random('router', numExperts, WIDTH)])
+      return builder.moe(x, router, {
+        router: { scoring: 'softmax', topK, normalize: true, gainScale: 2 },
+        gateUp: {
+          weights: family('up', 2 * inner, WIDTH),
+          biases: family('up.bias', 2 * inner),
+        },
+        down: { weights: family('down', WIDTH, inner) },
+        unit: { kind: 'silu' },
+      })
+    }
+    const { before, after, tensors } = await rowsOf('moe', build)
+    const product = (x: readonly number[], name: string) => {
+      const values = tensors.values.get(name) ?? new Float32Array()
+      return Array.from({ length: values.length / x.length }, (_, out) =>
+        sum(x.map((value, i) => value * (values[out * x.length + i] ?? 0))),
+      )
+    }
+    const expert = (x: readonly number[], index: number) => {
+      const bias = tensors.values.get(`experts.${index}.up.bias`) ?? []
+      const gateUp = product(x, `experts.${index}.up`).map((v, i) => v + (bias[i] ?? 0))
+      const unit = gateUp
+        .slice(0, inner)
+        .map((gate, i) => gate * sigmoid(gate) * (gateUp[inner + i] ?? 0))
+      return product(unit, `experts.${index}.down`)
+    }
+    const expected = before.map((x) => {
+      const powers = product(x, 'router').map(Math.exp)
+      const chosen = [...powers.keys()]
+        .sort((a, b) => (powers[b] ?? 0) - (powers[a] ?? 0))
+        .slice(0, topK)
+      const total = sum(chosen.map((index) => powers[index] ?? 0))
+      const outs = chosen.map((index) =>
+        expert(x, index).map((value) => (2 * value * (powers[index] ?? 0)) / total),
+      )
+      return x.map((_, i) => sum(outs.map((out) => out[i] ?? 0)))
+    })
+    expectClose(after, expected)
+    const again = await runGraph({
+      tensors,
+      build: (builder) => build(builder, builder.embedding(tensors.info('table')), tensors),
+      tokens: TOKENS,
+      threads: 3,
+    })
+    expect(again).toEqual(after)
+  })
 })

@@ -14,9 +14,10 @@ import { lowerForCpu } from '../../src/graph/lower-cpu.ts'
 import { seededRandom } from './seeded-random.ts'
 import { BLOCK_SIZE, binding, MAX_BLOCKS_PER_SEQ, tinyOptions } from './tiny-model.ts'
 
-/** F32 tensors of one file, by name, with their values. */
+/** F32 tensors of one file, by name, with their values. A name that is added again is the tensor that it was. */
 export class TensorFile {
   readonly values = new Map<string, Float32Array>()
+  readonly #infos = new Map<string, TensorInfo>()
   readonly #file: string
   readonly #parts: Buffer[] = []
   #bytes = 0
@@ -26,13 +27,25 @@ export class TensorFile {
   }
 
   add(name: string, shape: readonly number[], values: ArrayLike<number>): TensorInfo {
+    const known = this.#infos.get(name)
+    if (known !== undefined) return known
     const data = Float32Array.from(values)
     this.values.set(name, data)
     const bytes = Buffer.from(data.buffer)
     this.#parts.push(bytes)
     const offset = this.#bytes
     this.#bytes += bytes.length
-    return { name, format: 'F32', shape, file: this.#file, offset, byteLength: bytes.length }
+    const byteLength = bytes.length
+    const info: TensorInfo = { name, format: 'F32', shape, file: this.#file, offset, byteLength }
+    this.#infos.set(name, info)
+    return info
+  }
+
+  /** A tensor that was added before. */
+  info(name: string): TensorInfo {
+    const info = this.#infos.get(name)
+    if (info === undefined) throw new Error(`no tensor ${name}`)
+    return info
   }
 
   /** Values about normal, the same for the same name. */

@@ -256,7 +256,10 @@ pub(crate) fn row_tiles(
 }
 
 /// Quantise the rows of `range`, tile by tile as `row_tiles` cuts them; a tile's blocks start at its first row · k / 32.
-unsafe fn quantise_range(
+///
+/// # Safety
+/// `x` has those rows of `k` values; `out` has room for all blocks up to the range's end.
+pub(crate) unsafe fn quantise_range(
     x: *const f32,
     k: usize,
     range: std::ops::Range<usize>,

@@ -286,6 +286,11 @@ impl PackedLinear {
         })
     }
 
+    /// Whether a part takes its inputs in an order of its own.
+    pub fn has_order(&self) -> bool {
+        self.parts.iter().any(|part| part.order(self.k).is_some())
+    }
+
     /// Outputs.
     pub fn n(&self) -> usize {
         self.n

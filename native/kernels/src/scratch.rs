@@ -1,6 +1,7 @@
 //! Working memory of one model, reused by every call: it grows to the largest step seen and then stays.
 
 use crate::attention::Piece;
+use crate::moe::MoeBuffers;
 use crate::quantize::QuantisedRow;
 
 #[derive(Default)]
@@ -17,6 +18,10 @@ pub struct Scratch {
     pub(crate) pieces: Vec<Piece>,
     /// Results of splits that wait to be joined.
     pub(crate) parts: Vec<f32>,
+    /// Rows by head, `[heads, T, k]`.
+    pub(crate) by_head: Vec<f32>,
+    /// Rows by expert.
+    pub(crate) moe: MoeBuffers,
 }
 
 /// Make `buffer` at least `len` long without shrinking it.

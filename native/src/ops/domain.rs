@@ -8,8 +8,9 @@ use super::operation::Registered;
 use super::{
     activation::Activation, add::Add, add_rms_norm::AddRmsNorm, concat_heads::ConcatHeads,
     embedding::Embedding, gated_activation::GatedActivation, gather_rows::GatherRows,
-    layer_norm::LayerNorm, linear::Linear, paged_attention::PagedAttention, qk_norm::QkNorm,
-    rms_norm::RmsNorm, scale::Scale, slice_heads::SliceHeads, swiglu::SwiGlu,
+    head_linear::HeadLinear, layer_norm::LayerNorm, linear::Linear, moe::Moe,
+    paged_attention::PagedAttention, qk_norm::QkNorm, rms_norm::RmsNorm, scale::Scale,
+    slice_heads::SliceHeads, swiglu::SwiGlu,
 };
 use crate::runtime::model_runtime::ModelRuntime;
 
@@ -32,5 +33,7 @@ pub fn make(runtime: &Arc<ModelRuntime>) -> ort::Result<OperatorDomain> {
         .add(Registered::<SwiGlu>::new(runtime))?
         .add(Registered::<SliceHeads>::new(runtime))?
         .add(Registered::<ConcatHeads>::new(runtime))?
+        .add(Registered::<HeadLinear>::new(runtime))?
+        .add(Registered::<Moe>::new(runtime))?
         .add(Registered::<GatherRows>::new(runtime))
 }

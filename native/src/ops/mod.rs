@@ -10,8 +10,10 @@ pub mod domain;
 pub mod embedding;
 pub mod gated_activation;
 pub mod gather_rows;
+pub mod head_linear;
 pub mod layer_norm;
 pub mod linear;
+pub mod moe;
 mod node;
 mod norm;
 pub mod operation;
@@ -21,6 +23,7 @@ pub mod rms_norm;
 pub mod scale;
 pub mod slice_heads;
 pub mod swiglu;
+mod weight_list;
 
 use operation::{Attribute, Operation};
 
@@ -44,6 +47,8 @@ pub fn attributes_of(operator: &str) -> Option<&'static [Attribute]> {
         entry::<swiglu::SwiGlu>(),
         entry::<slice_heads::SliceHeads>(),
         entry::<concat_heads::ConcatHeads>(),
+        entry::<head_linear::HeadLinear>(),
+        entry::<moe::Moe>(),
         entry::<gather_rows::GatherRows>(),
     ]
     .into_iter()

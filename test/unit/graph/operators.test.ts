@@ -5,6 +5,7 @@ import type { TensorInfo } from '../../../src/checkpoint/checkpoint.ts'
 import type { GraphNode, GraphValue } from '../../../src/graph/graph.ts'
 import { GraphBuilder } from '../../../src/graph/graph-builder.ts'
 import { lowerForCpu } from '../../../src/graph/lower-cpu.ts'
+import type { MoeOptions } from '../../../src/graph/operator-options.ts'
 
 function tensor(name: string, ...shape: number[]): TensorInfo {
   return { name, format: 'F32', shape, file: 'f', offset: 0, byteLength: 0 }
@@ -27,6 +28,30 @@ function nodeOf(build: (builder: GraphBuilder, x: GraphValue) => GraphValue): {
 
 const x = 'embedding.0.out'
 const norm = { numHeads: 2, numKvHeads: 1, headDim: 3, epsilon: 1e-6 }
+
+const experts = [0, 1, 2, 3]
+
+function mixture(): MoeOptions {
+  const family = (name: string, ...shape: number[]) =>
+    experts.map((expert) => tensor(`l.3.x.${expert}.${name}`, ...shape))
+  const [gate, up] = [family('gate', 6, 12), family('up', 6, 12)]
+  return {
+    router: {
+      scoring: 'sigmoid',
+      topK: 2,
+      normalize: true,
+      gainScale: 2.5,
+      correction: tensor('c', 4),
+      numGroups: 2,
+    },
+    gateUp: { weights: experts.map((i) => [gate[i], up[i]].filter((t) => t !== undefined)) },
+    down: {
+      weights: family('down', 12, 6).map((t) => [t]),
+      biases: family('bias', 12).map((t) => [t]),
+    },
+    unit: { kind: 'silu', limit: 7 },
+  }
+}
 
 describe('GraphBuilder makes', () => {
   it.each<
@@ -79,6 +104,50 @@ describe('GraphBuilder makes', () => {
     expect(made.node).toMatchObject({ operator, inputs: [x], attributes })
     expect(made.node.attributes).toEqual(attributes)
     expect(made.shape).toEqual(shape)
+  })
+
+  it('a block-diagonal layer, whose weights are a family', () => {
+    const heads = [0, 1, 2].map((head) => tensor(`kv.2[${head}].k`, 4, 5))
+    const made = nodeOf((b, x) => b.headLinear(x, heads, { layout: 'columns' }))
+    expect(made.node.attributes).toEqual({ weight: 'kv.2[{}].k^T', numHeads: 3 })
+    expect(made.shape).toEqual(['T', 15])
+  })
+
+  it('a mixture of experts with all that a router may have', () => {
+    const builder = new GraphBuilder()
+    const value = builder.embedding(tensor('e', 10, 12))
+    const logits = builder.linear(value, [tensor('r', 4, 12)])
+    const out = builder.moe(value, logits, mixture())
+    const { nodes, weights } = builder.finish(builder.gatherRows(out), 64)
+    expect(nodes[2]).toEqual({
+      name: 'moe.0',
+      operator: 'Moe',
+      inputs: [x, 'linear.0.out'],
+      outputs: ['moe.0.out'],
+      attributes: {
+        numExperts: 4,
+        topK: 2,
+        scoring: 'sigmoid',
+        normalize: 1,
+        gainScale: 2.5,
+        correction: 'c',
+        numGroups: 2,
+        topGroups: 1,
+        gateUp: 'l.3.x.{}.gate+l.3.x.{}.up',
+        down: 'l.3.x.{}.down',
+        downBias: 'l.3.x.{}.bias',
+        kind: 'silu',
+        limit: 7,
+      },
+    })
+    expect(weights.map(({ name }) => name)).toEqual([
+      'e',
+      'r',
+      ...experts.map((i) => `l.3.x.${i}.gate+l.3.x.${i}.up`),
+      ...experts.map((i) => `l.3.x.${i}.down`),
+      ...experts.map((i) => `l.3.x.${i}.bias`),
+      'c',
+    ])
   })
 
   it('an embedding of positions, a scaled sum and joined heads', () => {
@@ -186,6 +255,39 @@ describe('GraphBuilder refuses', () => {
       x,
       '[T, 15]',
       '[T, 12]',
+    ],
+    [
+      'a head of another width',
+      (b, x) =>
+        b.headLinear(
+          x,
+          [0, 1].map((head) => tensor(`h${head}`, 3, 5)),
+        ),
+      'h0',
+      '[3, 6]',
+      '[3, 5]',
+    ],
+    ['another number of router logits', (b, x) => b.moe(x, x, mixture()), x, '[T, 4]', '[T, 12]'],
+    [
+      'experts that give another width',
+      (b, x) => {
+        const down = { weights: experts.map((i) => [tensor(`d${i}`, 11, 6)]) }
+        return b.moe(x, b.linear(x, [tensor('r', 4, 12)]), { ...mixture(), down })
+      },
+      'd0',
+      '[12, 6]',
+      '[11, 6]',
+    ],
+    [
+      'a correction of another length',
+      (b, x) => {
+        const { router } = mixture()
+        const corrected = { ...router, correction: tensor('c', 5) }
+        return b.moe(x, b.linear(x, [tensor('r', 4, 12)]), { ...mixture(), router: corrected })
+      },
+      'c',
+      '[4]',
+      '[5]',
     ],
     [
       'heads that do not divide the width',

@@ -1,0 +1,176 @@
+//! Several linear layers as one job, each on rows of its own: the experts of a mixture, the heads of a block-diagonal
+//! matrix. The arithmetic is `linear`'s, tile by tile.
+//!
+//! G1 y[t][n] has the bits that `linear` gives it: groups and chunks change who computes a tile, never its order over k.
+
+use crate::linear::{Activations, Target, linear, quantise_range};
+use crate::linear_f32::panel_rows;
+use crate::linear_int8::int8_rows;
+use crate::packed_linear::{Kind, PackedLinear, SendPointer, TILE_COLUMNS};
+use crate::pool::Pool;
+use crate::quantize::QuantisedRow;
+use crate::scratch::{Scratch, grow};
+
+/// One weight with its rows, which lie together in `x`.
+pub struct Group<'a> {
+    pub weight: &'a PackedLinear,
+    pub bias: Option<&'a [f32]>,
+    /// Row of `x` that is its first.
+    pub first_row: usize,
+    pub rows: usize,
+    /// Where its first output goes, and how far apart its rows' outputs are.
+    pub out_at: usize,
+    pub out_stride: usize,
+}
+
+/// What a tile costs besides its rows, in rows: its weights are read once.
+const TILE_COST: usize = 4;
+/// Chunks for each thread; tiles are claimed, so that a slow thread takes fewer.
+const CHUNKS_A_THREAD: usize = 4;
+
+impl Group<'_> {
+    fn tiles(&self) -> usize {
+        self.weight.parts.iter().map(|part| part.tiles()).sum()
+    }
+
+    fn tile_cost(&self) -> usize {
+        self.rows + TILE_COST
+    }
+
+    fn cost(&self) -> usize {
+        self.tiles() * self.tile_cost()
+    }
+
+    fn check(&self, k: usize, x_len: usize, out_len: usize) {
+        let n = self.weight.n();
+        assert_eq!(self.weight.k(), k, "weights of equally many inputs");
+        assert!(self.bias.is_none_or(|bias| bias.len() == n));
+        assert!((self.first_row + self.rows) * k <= x_len && n <= self.out_stride);
+        assert!(
+            self.rows == 0 || self.out_at + (self.rows - 1) * self.out_stride + n <= out_len,
+            "a group's outputs end within out"
+        );
+    }
+}
+
+/// `x` is rows of k values, k being that of every weight; no two groups write the same output. Panics when a group's
+/// rows or outputs lie outside.
+///
+/// Thread: the caller's and the pool's. Cost: Σ rows · n · k multiply-adds; each weight with rows is read once.
+pub fn linear_groups(
+    groups: &[Group<'_>],
+    x: &[f32],
+    activations: Activations,
+    out: &mut [f32],
+    scratch: &mut Scratch,
+    pool: &Pool,
+) {
+    let Some(k) = groups.first().map(|group| group.weight.k()) else {
+        return;
+    };
+    groups
+        .iter()
+        .for_each(|group| group.check(k, x.len(), out.len()));
+    if groups.iter().any(|group| group.weight.has_order()) {
+        return one_by_one(groups, x, activations, out, scratch, pool);
+    }
+    let is_int8 = |kind: Kind| activations == Activations::Int8 && kind.is_integer();
+    let has_part = |wanted: bool| {
+        let parts =
+            |group: &Group<'_>| group.weight.parts.iter().any(|p| is_int8(p.kind) == wanted);
+        groups.iter().any(parts)
+    };
+    let blocks = if has_part(true) { k / 32 } else { 0 };
+    let rows = x.len() / k;
+    let quantised =
+        SendPointer(grow(&mut scratch.quantised, rows * blocks, QuantisedRow::ZERO).as_mut_ptr());
+    if blocks > 0 {
+        pool.run(groups.len(), &|index| {
+            let group = &groups[index];
+            // SAFETY: groups' rows are disjoint and within `x`; the buffer has the blocks of all rows.
+            unsafe {
+                quantise_range(
+                    x[group.first_row * k..].as_ptr(),
+                    k,
+                    0..group.rows,
+                    quantised.get().add(group.first_row * blocks),
+                );
+            }
+        });
+    }
+    let total: usize = groups.iter().map(Group::cost).sum();
+    let tiles: usize = groups.iter().map(Group::tiles).sum();
+    let chunks = (pool.threads() * CHUNKS_A_THREAD).min(tiles);
+    let panel_len = if has_part(false) { k * TILE_COLUMNS } else { 0 };
+    let panels = SendPointer(grow(&mut scratch.panels, panel_len * chunks, 0.0).as_mut_ptr());
+    let out = SendPointer(out.as_mut_ptr());
+    pool.run(chunks, &|chunk| {
+        let (from, to) = (total * chunk / chunks, total * (chunk + 1) / chunks);
+        let mut start = 0;
+        for group in groups {
+            // The tiles whose cost begins within the chunk's part of the whole.
+            let tile_at = |cost: usize| cost.saturating_sub(start).div_ceil(group.tile_cost());
+            let tiles = tile_at(from).min(group.tiles())..tile_at(to).min(group.tiles());
+            start += group.cost();
+            if tiles.is_empty() || group.rows == 0 {
+                continue;
+            }
+            // SAFETY: chunks have disjoint tiles, so each writes outputs and a panel of its own; all lie within what was
+            // checked and grown above.
+            unsafe {
+                let x = x[group.first_row * k..].as_ptr();
+                let quantised = quantised.get().add(group.first_row * blocks);
+                let panel = panels.get().add(chunk * panel_len);
+                for (part, tile) in tiles_of(group.weight, tiles) {
+                    let column = part.first + tile * TILE_COLUMNS;
+                    let target = Target {
+                        out: out.get().add(group.out_at + column),
+                        stride: group.out_stride,
+                        width: part.tile_width(tile),
+                        bias: group.bias.map(|bias| bias[column..].as_ptr()),
+                    };
+                    let bytes = part.tile(tile);
+                    if is_int8(part.kind) {
+                        int8_rows(part.kind, bytes, k, quantised, 0..group.rows, &target);
+                    } else {
+                        panel_rows(part.kind, bytes, k, x, 0..group.rows, panel, &target);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Weights that take their inputs in an order of their own share nothing. Panics when outputs do not lie together.
+fn one_by_one(
+    groups: &[Group<'_>],
+    x: &[f32],
+    activations: Activations,
+    out: &mut [f32],
+    scratch: &mut Scratch,
+    pool: &Pool,
+) {
+    for group in groups {
+        let (weight, rows, bias) = (group.weight, group.rows, group.bias);
+        let (n, k) = (weight.n(), weight.k());
+        assert_eq!(
+            group.out_stride, n,
+            "outputs of ordered weights lie together"
+        );
+        let x = &x[group.first_row * k..][..rows * k];
+        let out = &mut out[group.out_at..][..rows * n];
+        linear(weight, x, rows, bias, activations, out, scratch, pool);
+    }
+}
+
+/// Tiles of a weight by their number over all its parts.
+fn tiles_of(
+    weight: &PackedLinear,
+    range: std::ops::Range<usize>,
+) -> impl Iterator<Item = (&crate::packed_linear::PackedPart, usize)> {
+    let all = weight
+        .parts
+        .iter()
+        .flat_map(|part| (0..part.tiles()).map(move |tile| (part, tile)));
+    all.skip(range.start).take(range.len())
+}
