@@ -131,6 +131,18 @@ export interface NativeModel {
   readonly buffers: NativeBuffers
   /** Map, check and pack weights; runs on the compute threads. Rejects when bytes and shape disagree. */
   loadWeights(weights: readonly NativeWeight[]): Promise<void>
+  /**
+   * Weights that were packed before, from a file that is mapped and may be shared. All of it is checked first: rejects
+   * with NATIVE_BAD_PACK, and changes nothing, unless it is whole and holds what `key` stands for.
+   */
+  openPack(file: string, key: string): Promise<void>
+  /**
+   * From here on `loadWeights` packs into the file (constants excepted), holding one weight at a time; nodes can name them
+   * after `endPack`. Whatever rejects until then leaves no file and none of the weights: begin again, or load without.
+   */
+  beginPack(file: string, key: string): Promise<void>
+  /** Put the file in its place, whole and on the disk, and map it. */
+  endPack(file: string, key: string): Promise<void>
   /** Build the session from a serialized ONNX model whose nodes are of domain `ingot`. After this, `step` may be called. */
   createSession(onnx: Uint8Array): Promise<void>
   /**

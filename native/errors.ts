@@ -27,6 +27,7 @@ const table = {
   NATIVE_BAD_OPTION: { status: 500, retryable: false, message: 'native model option: {reason}' },
   NATIVE_ORT_LIBRARY: { status: 500, retryable: false, message: 'ONNX Runtime: {reason}' },
   NATIVE_BAD_WEIGHT: { status: 500, retryable: false, message: 'native weights: {reason}' },
+  NATIVE_BAD_PACK: { status: 500, retryable: true, message: 'packed weights: {reason}' },
   NATIVE_BAD_GRAPH: { status: 500, retryable: false, message: 'native graph: {reason}' },
   NATIVE_BAD_STEP: { status: 500, retryable: false, message: 'native step: {reason}' },
   NATIVE_STEP_FAILED: { status: 500, retryable: true, message: 'native step failed: {reason}' },

@@ -23,7 +23,7 @@ use super::rejection::thrown;
 use super::views;
 use crate::failure::{Code, Failure, Outcome};
 use crate::runtime::check_counts;
-use crate::runtime::compute_thread::{ComputeThread, Parts, Work};
+use crate::runtime::compute_thread::{ComputeThread, PackFile, PackWork, Parts, Work};
 use crate::runtime::environment;
 use crate::runtime::model_runtime::ModelRuntime;
 use crate::runtime::session::StepCounts;
@@ -78,6 +78,42 @@ impl Model {
         weights: Vec<Weight>,
     ) -> Result<Unknown<'env>> {
         self.post(env, || to_sources(weights).map(Work::LoadWeights))
+    }
+
+    #[napi]
+    pub fn open_pack<'env>(
+        &self,
+        env: &'env Env,
+        path: String,
+        key: String,
+    ) -> Result<Unknown<'env>> {
+        self.post(env, || {
+            Ok(Work::Pack(PackWork::Open, PackFile { path, key }))
+        })
+    }
+
+    #[napi]
+    pub fn begin_pack<'env>(
+        &self,
+        env: &'env Env,
+        path: String,
+        key: String,
+    ) -> Result<Unknown<'env>> {
+        self.post(env, || {
+            Ok(Work::Pack(PackWork::Begin, PackFile { path, key }))
+        })
+    }
+
+    #[napi]
+    pub fn end_pack<'env>(
+        &self,
+        env: &'env Env,
+        path: String,
+        key: String,
+    ) -> Result<Unknown<'env>> {
+        self.post(env, || {
+            Ok(Work::Pack(PackWork::End, PackFile { path, key }))
+        })
     }
 
     #[napi]

@@ -24,8 +24,21 @@ use crate::failure::{Code, Failure, Outcome};
 
 pub enum Work {
     LoadWeights(Vec<(String, WeightSource)>),
+    Pack(PackWork, PackFile),
     CreateSession(Vec<u8>),
     Step(StepCounts),
+}
+
+pub enum PackWork {
+    Open,
+    Begin,
+    End,
+}
+
+/// Where packed weights lie, and of what they are the packed form.
+pub struct PackFile {
+    pub path: String,
+    pub key: String,
 }
 
 /// Called once, on the compute thread, with the job's outcome.
@@ -106,11 +119,21 @@ fn serve(parts: Parts, queue: &Receiver<(Work, Report)>) {
 
 fn run(parts: &Parts, session: &mut Option<ModelSession>, work: Work) -> Outcome<()> {
     match work {
-        Work::LoadWeights(_) | Work::CreateSession(_) if session.is_some() => Err(Failure::new(
-            Code::State,
-            "the session is made already; make a new model for other weights or another graph",
-        )),
+        Work::LoadWeights(_) | Work::Pack(..) | Work::CreateSession(_) if session.is_some() => {
+            Err(Failure::new(
+                Code::State,
+                "the session is made already; make a new model for other weights or another graph",
+            ))
+        }
         Work::LoadWeights(sources) => parts.runtime.weights.load(&sources, &parts.runtime.pool),
+        Work::Pack(work, PackFile { path, key }) => {
+            let weights = &parts.runtime.weights;
+            match work {
+                PackWork::Open => weights.open_pack(&path, &key, &parts.runtime.pool),
+                PackWork::Begin => weights.begin_pack(&path, &key),
+                PackWork::End => weights.end_pack(&path, &key, &parts.runtime.pool),
+            }
+        }
         Work::CreateSession(onnx) => {
             *session = Some(ModelSession::new(
                 &parts.environment,

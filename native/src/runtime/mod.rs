@@ -5,6 +5,8 @@ pub mod environment;
 pub mod limits;
 pub mod model_runtime;
 pub mod onnx_nodes;
+mod pack_codec;
+mod pack_file;
 pub mod sampling_buffers;
 pub mod session;
 pub mod shared_array;

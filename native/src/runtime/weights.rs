@@ -1,10 +1,11 @@
 //! The model's registry of weights: names, packed matrices, vectors.
 //!
-//! Owns every weight of the model; nodes hold an `Arc` of what they name. Packing happens here, on the compute threads.
-//! Knows nothing of ONNX or N-API.
+//! Owns every weight of the model; nodes hold an `Arc` of what they name. Packing happens here, on the compute threads:
+//! into memory, or into a file that is mapped once it is whole. Knows nothing of ONNX or N-API.
 //!
 //! I1: a name is bound once. I2: a call either adds all its weights or none.
 //! I3: bytes are read only after format, shape and byte count were found to agree, without overflow.
+//! I4: while a pack is written no more than one weight is held; when writing fails nothing of it is left.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ingot_kernels::{Format, PackedLinear, Part, Pool, Recode};
 
+use super::pack_file::{self, PackWriter};
 use super::transpose::transposed;
 use super::weight_files::WeightFiles;
 use crate::failure::{Code, Failure, Outcome};
@@ -37,7 +39,7 @@ pub enum WeightSource {
 }
 
 #[derive(Clone)]
-enum Weight {
+pub enum Weight {
     Linear(Arc<PackedLinear>),
     Vector(Arc<[f32]>),
 }
@@ -46,6 +48,8 @@ enum Weight {
 pub struct Weights {
     by_name: Mutex<HashMap<String, Weight>>,
     bytes: AtomicUsize,
+    /// While it is there, weights go into it and not into memory (I4).
+    pack: Mutex<Option<PackWriter>>,
 }
 
 /// A part whose bytes are in hand and agree with its shape.
@@ -62,9 +66,12 @@ impl Weights {
     pub fn load(&self, sources: &[(String, WeightSource)], pool: &Pool) -> Outcome<()> {
         let mut loaded: HashMap<String, Weight> = HashMap::with_capacity(sources.len());
         let mut files = WeightFiles::default();
-        let mut bytes = 0;
+        // Taken out, so that whatever fails below drops it and with it its file (I4).
+        let mut pack = self.lock_pack().take();
         for (name, source) in sources {
-            let is_taken = loaded.contains_key(name) || self.lock().contains_key(name);
+            let is_taken = loaded.contains_key(name)
+                || self.lock().contains_key(name)
+                || pack.as_ref().is_some_and(|pack| pack.has(name));
             let weight = if is_taken {
                 Err(bad("a weight of this name is loaded already"))
             } else {
@@ -73,15 +80,66 @@ impl Weights {
             let weight = weight.map_err(|failure| {
                 Failure::new(failure.code, format_args!("weight \"{name}\": {failure}"))
             })?;
-            bytes += match &weight {
-                Weight::Linear(linear) => linear.bytes(),
-                Weight::Vector(vector) => size_of_val::<[f32]>(vector),
-            };
-            loaded.insert(name.clone(), weight);
+            match (&mut pack, source, &weight) {
+                // Of the graph, not of the checkpoint: given again with every start.
+                (_, WeightSource::Constant(_), _) | (None, ..) => {
+                    loaded.insert(name.clone(), weight);
+                }
+                (Some(pack), _, Weight::Linear(linear)) => pack.linear(name, linear)?,
+                (Some(pack), _, Weight::Vector(values)) => pack.vector(name, values)?,
+            }
         }
-        self.lock().extend(loaded);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        *self.lock_pack() = pack;
+        self.add(loaded);
         Ok(())
+    }
+
+    /// Map a file that `begin_pack` and `end_pack` wrote for this key.
+    pub fn open_pack(&self, path: &str, key: &str, pool: &Pool) -> Outcome<()> {
+        let weights = pack_file::open(path, key, pool)?;
+        if let Some((name, _)) = weights
+            .iter()
+            .find(|(name, _)| self.lock().contains_key(name))
+        {
+            return Err(bad(format!("weight \"{name}\" is loaded already")));
+        }
+        self.add(weights.into_iter().collect());
+        Ok(())
+    }
+
+    /// From here on weights are packed into a file; they are there for nodes after `end_pack`.
+    pub fn begin_pack(&self, path: &str, key: &str) -> Outcome<()> {
+        let mut pack = self.lock_pack();
+        if pack.is_some() {
+            return Err(Failure::new(Code::State, "a pack is being written already"));
+        }
+        *pack = Some(PackWriter::create(path, key)?);
+        Ok(())
+    }
+
+    /// Put the file in its place and map it.
+    pub fn end_pack(&self, path: &str, key: &str, pool: &Pool) -> Outcome<()> {
+        let pack = self.lock_pack().take().ok_or_else(|| {
+            Failure::new(
+                Code::State,
+                "no pack is being written; call beginPack before",
+            )
+        })?;
+        pack.finish()?;
+        self.open_pack(path, key, pool)
+    }
+
+    fn add(&self, weights: HashMap<String, Weight>) {
+        let bytes = weights.values().map(|weight| match weight {
+            Weight::Linear(linear) => linear.bytes(),
+            Weight::Vector(vector) => size_of_val::<[f32]>(vector),
+        });
+        self.bytes.fetch_add(bytes.sum(), Ordering::Relaxed);
+        self.lock().extend(weights);
+    }
+
+    fn lock_pack(&self) -> std::sync::MutexGuard<'_, Option<PackWriter>> {
+        self.pack.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The packed matrix of this name.
