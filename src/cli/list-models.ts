@@ -2,6 +2,8 @@
 
 import { loadConfig } from '../config/load-config.ts'
 import { formatBytes } from '../config/option.ts'
+import type { StoreConfig } from '../config/runtime-config.ts'
+import { packUsage } from '../execution/pack-cache.ts'
 import { sourceText } from '../store/source.ts'
 import { flagsOf } from './config-flags.ts'
 import { type ModelAccess, openModelAccess } from './model-access.ts'
@@ -21,9 +23,11 @@ export async function listModels(parsed: Readonly<Record<string, unknown>>): Pro
   const access = await openModelAccess(config.store)
   try {
     const rows = await collect(access)
-    const text =
-      parsed.json === true ? JSON.stringify(rows, null, 2) : table(rows, config.store.home)
-    process.stdout.write(`${text}\n`)
+    if (parsed.json === true) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
+    else {
+      const packs = await packsLine(config.store.packs)
+      process.stdout.write(`${table(rows, config.store.home)}\n${packs}\n`)
+    }
   } finally {
     await access.store.close()
   }
@@ -57,6 +61,13 @@ async function collect({ catalog, store }: ModelAccess): Promise<readonly Row[]>
     })
   }
   return rows
+}
+
+/** What the cache of packed weights takes; it may be deleted at any time. */
+async function packsLine({ folder, limitBytes }: StoreConfig['packs']): Promise<string> {
+  const { numFiles, bytes } = await packUsage(folder)
+  const files = numFiles === 1 ? '1 file' : `${numFiles} files`
+  return `Packed weights: ${files}, ${formatBytes(bytes)} of at most ${formatBytes(limitBytes)} in ${folder}`
 }
 
 function table(rows: readonly Row[], home: string): string {

@@ -144,10 +144,13 @@ function open(
   const { kernels } = binding.capabilities()
   const { path, digest } = stored
   const names = servedNames(config.model.servedNames, reference)
-  const { model, engine, admission } = config
+  const { model, engine, admission, store } = config
   return openDeployment(
     { path, digest, names, ownedBy: 'ingot' },
-    { model, engine, admission, hardware, choices: config.choices, version, ortVersion },
+    {
+      ...{ model, engine, admission, packs: store.packs, hardware },
+      ...{ choices: config.choices, version, ortVersion },
+    },
     {
       clock: systemClock,
       kernels,

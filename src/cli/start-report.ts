@@ -48,12 +48,15 @@ export function startReport(facts: StartFacts): string {
   return `Ingot ${facts.version}\n${describe(lines)}`
 }
 
+/** What loading was. */
+const HELD_AS = { mapped: 'mapped', packed: 'packed and kept', memory: 'loaded' } as const
+
 export function readyLine(address: string, description: EngineDescription): string {
-  const { loadMs, weightsBytes, numBlocks, blockSize } = description
+  const { loadMs, weightsBytes, weightsHeldAs, numBlocks, blockSize } = description
   const tokens = (numBlocks * blockSize).toLocaleString('en')
   return [
     `ready on ${address}`,
-    `weights ${formatBytes(weightsBytes)} loaded in ${(loadMs / 1000).toFixed(2)} s`,
+    `weights ${formatBytes(weightsBytes)} ${HELD_AS[weightsHeldAs]} in ${(loadMs / 1000).toFixed(2)} s`,
     `room for ${tokens} tokens`,
   ].join(', ')
 }

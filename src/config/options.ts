@@ -18,6 +18,7 @@ export interface OptionValues {
   readonly 'model.weightsSymmetry': typeof AUTO | WeightSymmetry
   readonly 'model.weightsOverrides': readonly string[]
   readonly 'store.home': string
+  readonly 'store.packCache': number
   readonly 'engine.threads': typeof AUTO | number
   readonly 'engine.kvMemory': typeof AUTO | number
   readonly 'engine.activations': 'int8' | 'f32'
@@ -144,6 +145,12 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
     env: 'INGOT_HOME',
     expected: 'a folder, or auto',
     help: 'where weights and audit records are kept; auto = ingot in the XDG cache folder',
+  }),
+  'store.packCache': option(integer(0, Number.MAX_SAFE_INTEGER), 'bytes', 32 * 2 ** 30, {
+    flag: '--pack-cache <size>',
+    env: 'INGOT_PACK_CACHE',
+    expected: 'a size such as 32GiB, or 0',
+    help: 'disk space in the home folder for weights as kernels read them, so that the next start maps them; what was not used for longest goes first; 0 = none',
   }),
   'engine.threads': option(Type.Union([auto, integer(1, 1024)]), 'integer', AUTO, {
     flag: '--threads <number>',

@@ -59,7 +59,11 @@ export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
       servedNames: names === AUTO ? null : names,
       weights: weightsChoice(get, decide),
     },
-    store: { home, environment },
+    store: {
+      home,
+      packs: { folder: join(home, 'packed'), limitBytes: get('store.packCache') },
+      environment,
+    },
     engine: engineConfig(get, decide, inputs.hardware),
     admission: { maxQueuedSequences: get('admission.maxQueue') },
     server: {

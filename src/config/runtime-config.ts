@@ -20,6 +20,8 @@ export interface ModelConfig {
 export interface StoreConfig {
   /** Absolute. */
   readonly home: string
+  /** Absolute folder for packed weights, and how much it may take; 0 = none. */
+  readonly packs: { readonly folder: string; readonly limitBytes: number }
   /** Variables that the store reads by itself: pip's, the hub's and the proxies'. */
   readonly environment: Readonly<Record<string, string | undefined>>
 }

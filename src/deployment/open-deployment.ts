@@ -12,6 +12,7 @@ import type {
   Choice,
   EngineConfig,
   ModelConfig,
+  StoreConfig,
 } from '../config/runtime-config.ts'
 import type { WeightPlan } from '../graph/plan-weights.ts'
 import { ChatTemplate } from '../text/chat-template.ts'
@@ -44,6 +45,8 @@ export interface DeploymentSettings {
   readonly model: ModelConfig
   readonly engine: EngineConfig
   readonly admission: AdmissionConfig
+  /** Where packed weights are kept. */
+  readonly packs: StoreConfig['packs']
   readonly hardware: Hardware
   /** Of the configuration: what was written, and where. */
   readonly choices: readonly Choice[]
@@ -177,14 +180,15 @@ function makeCard(
 }
 
 function engineOptions(
-  { path }: DeploymentSource,
-  { engine, model }: DeploymentSettings,
+  { path, digest }: DeploymentSource,
+  { engine, model, packs }: DeploymentSettings,
   { facts, plan }: Decided,
 ): EngineOptions {
   const { threads, activations, kvDtype, blockSize, maxNumBatchedTokens, maxNumSeqs } = engine
   return {
     checkpointPath: path,
     weights: model.weights,
+    packs: { ...packs, modelDigest: digest },
     threads,
     activations,
     kvDtype,

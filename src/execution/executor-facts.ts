@@ -7,6 +7,8 @@ export interface ExecutorFacts {
   readonly kernels: string
   readonly ortVersion: string
   readonly weightsBytes: number
+  /** Mapped from the pack cache, packed into it and mapped, or in memory of the process alone. */
+  readonly weightsHeldAs: 'mapped' | 'packed' | 'memory'
   readonly kvBytesPerToken: number
 }
 

@@ -16,8 +16,9 @@ import type { BatchArrays, BatchLimits } from '../engine/executor.ts'
 import type { GraphWeight, KvLayer } from '../graph/graph.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
 import type { ExecutorFacts, OpenedExecutor } from './executor-facts.ts'
+import { loadWeights, type PackOptions } from './load-weights.ts'
 import { type MemoryPlanInput, planMemory } from './memory-plan.ts'
-import { nativeWeight, weightBytes } from './native-weights.ts'
+import { weightBytes } from './native-weights.ts'
 import { ortVersion } from './ort-version.ts'
 import { samplerSpec } from './sampler-spec.ts'
 
@@ -29,12 +30,15 @@ export interface NativeExecutorOptions extends Omit<MemoryPlanInput, 'kvLayers'>
   /** Compute threads, ≥ 1. */
   readonly threads: number
   readonly activations: 'f32' | 'int8'
+  /** Where packed weights are kept; absent = in memory only. */
+  readonly packs?: PackOptions | undefined
+  /** As planned; absent = about as many as are stored. */
+  readonly packedBytes?: number
   /** Called with 0 … 1 while weights are packed. */
   readonly onProgress?: (fraction: number) => void
+  /** For people. */
+  readonly onWarning?: (message: string) => void
 }
-
-/** Packed between two reports of progress: about a tenth of a second's work. */
-const GROUP_BYTES = 32 * 2 ** 20
 
 export class NativeExecutor implements OpenedExecutor {
   readonly capabilities = {
@@ -77,10 +81,19 @@ export class NativeExecutor implements OpenedExecutor {
       return new native.Model({ ...limits, ortLibrary, threads, activations, kvDtype, kvLayers })
     })
     try {
-      await loadWeights(model, options)
+      const { kernels } = native.capabilities()
+      const { weights, onProgress, onWarning } = options
+      const storedBytes = weights.reduce((sum, weight) => sum + weightBytes(weight), 0)
+      const heldAs = await loadWeights(model, {
+        ...{ weights, kernels, onProgress, onWarning },
+        packs: options.packs ?? null,
+        packedBytes: options.packedBytes ?? storedBytes,
+        nowMs: Date.now,
+      })
       await model.createSession(options.onnx)
       const facts = {
-        kernels: native.capabilities().kernels,
+        kernels,
+        weightsHeldAs: heldAs,
         ortVersion: ortVersion(ortLibrary),
         weightsBytes: model.memory().weightsBytes,
         kvBytesPerToken,
@@ -118,24 +131,6 @@ export class NativeExecutor implements OpenedExecutor {
   /** Waits for a step under way; the arrays must not be touched afterwards. Idempotent. */
   async close(): Promise<void> {
     this.#model.dispose()
-  }
-}
-
-/** In groups, so that a large checkpoint shows how far it is. */
-async function loadWeights(model: NativeModel, options: NativeExecutorOptions): Promise<void> {
-  const totalBytes = options.weights.reduce((sum, weight) => sum + weightBytes(weight), 0)
-  let doneBytes = 0
-  let group: GraphWeight[] = []
-  let groupBytes = 0
-  for (const [index, weight] of options.weights.entries()) {
-    group.push(weight)
-    groupBytes += weightBytes(weight)
-    if (groupBytes < GROUP_BYTES && index + 1 < options.weights.length) continue
-    await model.loadWeights(group.map(nativeWeight))
-    doneBytes += groupBytes
-    options.onProgress?.(doneBytes / totalBytes)
-    group = []
-    groupBytes = 0
   }
 }
 

@@ -9,6 +9,7 @@
  * P1 Signals that a terminal sends to the whole group are ignored: the parent decides when to end.
  */
 
+import { systemClock } from '../base/clock.ts'
 import { ServingError, type WireError } from '../base/errors.ts'
 import { EngineLoop } from './engine-loop.ts'
 import { workerError } from './errors.ts'
@@ -38,9 +39,13 @@ process.on('message', (message: ToEngine) => {
 
 async function run(options: EngineOptions): Promise<void> {
   try {
-    const { core, executor, description } = await loadEngine(options, (stage, fraction) => {
-      void send({ type: 'progress', stage, fraction })
-    })
+    const { core, executor, description } = await loadEngine(
+      options,
+      (stage, fraction) => void send({ type: 'progress', stage, fraction }),
+      systemClock,
+      // The parent logs it.
+      (warning) => process.stderr.write(`${warning}\n`),
+    )
     loop = new EngineLoop(core, { send, rssBytes })
     await send({ type: 'ready', description })
     for (const message of early.splice(0)) loop.accept(message)

@@ -21,6 +21,7 @@ export type OnProgress = (stage: 'checkpoint' | 'weights' | 'session', fraction:
 
 /**
  * @param options - `maxContextTokens` above what the checkpoint allows is lowered to it
+ * @param onWarning - hears, in words for people, why packed weights were not kept or not used
  * @throws ServingError of the checkpoint, models, graph, execution and native rooms
  *
  * Cost: reads and packs all weights; some seconds for a large checkpoint.
@@ -29,16 +30,16 @@ export async function loadEngine(
   options: EngineOptions,
   onProgress: OnProgress = () => {},
   clock: Clock = systemClock,
+  onWarning: (message: string) => void = () => {},
 ): Promise<LoadedEngine> {
   const startMs = clock.nowMs()
   onProgress('checkpoint', 0)
   const checkpoint = await openCheckpoint(options.checkpointPath)
   onProgress('weights', 0)
-  const { executor, modelType, maxContextTokens } = await openExecutor(
-    checkpoint,
-    options,
-    (fraction) => onProgress('weights', fraction),
-  )
+  const { executor, modelType, maxContextTokens } = await openExecutor(checkpoint, options, {
+    onProgress: (fraction) => onProgress('weights', fraction),
+    onWarning,
+  })
   try {
     const { eosTokenIds } = options
     const limits = { maxContextTokens, eosTokenIds }

@@ -24,6 +24,12 @@ export interface EngineOptions {
   readonly checkpointPath: string
   /** Absent = all as stored. */
   readonly weights?: WeightsChoice
+  /** Where packed weights are kept, and of which checkpoint; absent = in memory only. */
+  readonly packs?: {
+    readonly folder: string
+    readonly limitBytes: number
+    readonly modelDigest: string
+  }
   readonly threads: number
   readonly activations: 'f32' | 'int8'
   readonly kvDtype: 'f32' | 'bf16'
@@ -61,6 +67,7 @@ export interface EngineDescription {
   readonly blockSize: number
   readonly kvBytesPerToken: number
   readonly weightsBytes: number
+  readonly weightsHeldAs: 'mapped' | 'packed' | 'memory'
   readonly kernels: string
   readonly ortVersion: string
   /** Whether pings wait while the model computes; the watchdog has more patience then. */

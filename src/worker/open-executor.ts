@@ -20,23 +20,27 @@ export interface ExecutorOpening {
   readonly maxContextTokens: number
 }
 
-type OnFraction = (fraction: number) => void
+/** Who hears how far it is, and, in words for people, why packed weights are not kept or not used. */
+export interface OpeningListeners {
+  onProgress(fraction: number): void
+  onWarning(message: string): void
+}
 
 /** @throws ServingError of the models, graph, execution and native rooms; nothing stays allocated then */
 export function openExecutor(
   checkpoint: OpenedCheckpoint,
   options: EngineOptions,
-  onFraction: OnFraction,
+  listeners: OpeningListeners,
 ): Promise<ExecutorOpening> {
   return checkpoint.kind === 'onnx'
     ? openExported(checkpoint, options)
-    : openNative(checkpoint, options, onFraction)
+    : openNative(checkpoint, options, listeners)
 }
 
 async function openNative(
   checkpoint: Checkpoint,
   options: EngineOptions,
-  onProgress: OnFraction,
+  listeners: OpeningListeners,
 ): Promise<ExecutorOpening> {
   const definition = definitionOf(checkpoint)
   const config = definition.readConfig(checkpoint)
@@ -44,12 +48,15 @@ async function openNative(
   const constants = await readConstants(definition.constantTensors(checkpoint, config))
   const graph = definition.buildGraph(checkpoint, config, constants)
   const { onnx, kvLayers } = lowerForCpu(graph)
-  const { weights } = planWeights(graph, options.weights ?? SOURCE_WEIGHTS)
-  onProgress(0)
+  const { weights, packedBytes } = planWeights(graph, options.weights ?? SOURCE_WEIGHTS)
+  listeners.onProgress(0)
   const { vocabSize } = graph
   const maxContextTokens = Math.min(options.maxContextTokens, graph.maxContextTokens)
   const sizes = { maxContextTokens, vocabSize, kvLayers }
-  const executor = await NativeExecutor.open({ ...options, ...sizes, onnx, weights, onProgress })
+  const executor = await NativeExecutor.open({
+    ...{ ...options, ...sizes, onnx, weights, packedBytes },
+    ...listeners,
+  })
   return { executor, modelType: config.modelType, maxContextTokens }
 }
 

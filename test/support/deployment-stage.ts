@@ -25,6 +25,7 @@ const DESCRIPTION: EngineDescription = {
   blockSize: 16,
   kvBytesPerToken: 4,
   weightsBytes: 1,
+  weightsHeldAs: 'memory',
   kernels: 'scalar',
   ortVersion: '1',
   blocksThread: false,

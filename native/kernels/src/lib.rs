@@ -49,6 +49,7 @@ mod norm;
 mod pack;
 mod packed_bytes;
 mod packed_linear;
+mod packed_name;
 mod planes;
 mod planes_pack;
 mod pool;

@@ -3,7 +3,7 @@
 //! ```text
 //! key     u32 length, bytes
 //! weights u32 count; each: u32 length and name, u64 inputs (0: a vector), u32 count of parts;
-//!         each part: u32 length and format, u64 rows, u64 offset, u64 bytes, 32 bytes BLAKE3
+//!         each part: u32 length and form, u64 rows, u64 offset, u64 bytes, 32 bytes BLAKE3
 //! ```
 //! All numbers are little-endian. C1: reading never trusts a length; bytes that are no index give `None`.
 
@@ -19,14 +19,15 @@ pub struct PackIndex {
 #[derive(Debug, PartialEq, Eq)]
 pub struct PackedWeight {
     pub name: String,
-    /// 0 for a vector, whose one part is `rows` numbers of format F32.
+    /// 0 for a vector, whose one part is `rows` numbers of form F32.
     pub inputs: u64,
     pub parts: Vec<PackedPart>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct PackedPart {
-    pub format: String,
+    /// A name of `PackedShape`.
+    pub form: String,
     pub rows: u64,
     pub offset: u64,
     pub bytes: u64,
@@ -43,7 +44,7 @@ impl PackIndex {
             out.extend(weight.inputs.to_le_bytes());
             put_count(&mut out, weight.parts.len());
             for part in &weight.parts {
-                put_text(&mut out, &part.format);
+                put_text(&mut out, &part.form);
                 for number in [part.rows, part.offset, part.bytes] {
                     out.extend(number.to_le_bytes());
                 }
@@ -63,7 +64,7 @@ impl PackIndex {
             let mut parts = Vec::new();
             for _ in 0..from.count()? {
                 parts.push(PackedPart {
-                    format: from.text()?,
+                    form: from.text()?,
                     rows: from.number()?,
                     offset: from.number()?,
                     bytes: from.number()?,
@@ -122,7 +123,7 @@ mod tests {
 
     fn index() -> PackIndex {
         let part = |rows| PackedPart {
-            format: "Q4_1".to_owned(),
+            form: "Q4_1".to_owned(),
             rows,
             offset: 64,
             bytes: 640,

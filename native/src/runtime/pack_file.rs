@@ -14,9 +14,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use ingot_kernels::{Format, PackedLinear, PackedShape, Pool, SharedBytes};
+use ingot_kernels::{PackedLinear, PackedShape, Pool, SharedBytes};
 use memmap2::Mmap;
 
 use super::pack_codec::{DIGEST_BYTES, PackIndex, PackedPart, PackedWeight};
@@ -28,6 +28,9 @@ const END: &[u8; 8] = b"KAPTOGNI";
 const LINE: usize = 64;
 /// Digest of the sources that lay packed weights out, made by `build.rs`: other code never reads these bytes.
 const LAYOUT: &str = env!("INGOT_PACK_LAYOUT");
+
+/// Several models of a process may pack the same weights at once.
+static WRITERS: AtomicU32 = AtomicU32::new(0);
 
 pub struct PackWriter {
     file: File,
@@ -41,7 +44,8 @@ pub struct PackWriter {
 impl PackWriter {
     pub fn create(path: &str, key: &str) -> Outcome<Self> {
         let path = PathBuf::from(path);
-        let scratch = path.with_extension(format!("{}.part", std::process::id()));
+        let number = WRITERS.fetch_add(1, Ordering::Relaxed);
+        let scratch = path.with_extension(format!("{}-{number}.part", std::process::id()));
         let file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -72,7 +76,7 @@ impl PackWriter {
     pub fn linear(&mut self, name: &str, weight: &PackedLinear) -> Outcome<()> {
         let mut parts = Vec::new();
         for (shape, bytes) in weight.packed_parts() {
-            parts.push(self.part(shape.format, shape.rows, bytes)?);
+            parts.push(self.part(shape.name(), shape.rows, bytes)?);
         }
         self.index.weights.push(PackedWeight {
             name: name.to_owned(),
@@ -87,7 +91,7 @@ impl PackWriter {
             .iter()
             .flat_map(|value| value.to_le_bytes())
             .collect();
-        let parts = vec![self.part(Format::F32, values.len(), &bytes)?];
+        let parts = vec![self.part("F32".to_owned(), values.len(), &bytes)?];
         self.index.weights.push(PackedWeight {
             name: name.to_owned(),
             inputs: 0,
@@ -119,11 +123,11 @@ impl PackWriter {
         settle().map_err(|cause| unwritten(&self.path, &cause))
     }
 
-    fn part(&mut self, format: Format, rows: usize, bytes: &[u8]) -> Outcome<PackedPart> {
+    fn part(&mut self, form: String, rows: usize, bytes: &[u8]) -> Outcome<PackedPart> {
         let offset = self.offset;
         self.write(bytes)?;
         Ok(PackedPart {
-            format: format.name().to_owned(),
+            form,
             rows: rows as u64,
             offset,
             bytes: bytes.len() as u64,
@@ -229,11 +233,10 @@ fn to_weight(weight: &PackedWeight, map: &Arc<Mmap>) -> Option<Weight> {
     }
     let parts = weight.parts.iter().map(|part| {
         let bytes = range(map, part.offset, part.bytes)?;
-        let format = Format::parse(&part.format)?;
-        let rows = usize::try_from(part.rows).ok()?;
+        let shape = PackedShape::parse(&part.form, usize::try_from(part.rows).ok()?)?;
         // SAFETY: the bytes are the map's, which never moves, is never written and lives as long as its owner.
         let bytes = unsafe { SharedBytes::new(bytes, map.clone()) }.ok()?;
-        Some((PackedShape { format, rows }, bytes))
+        Some((shape, bytes))
     });
     let parts = parts.collect::<Option<Vec<_>>>()?;
     let linear = PackedLinear::from_packed(parts, usize::try_from(weight.inputs).ok()?).ok()?;

@@ -122,6 +122,7 @@ export class ExportedExecutor implements OpenedExecutor {
         kernels: 'onnxruntime',
         ortVersion: ortVersion(ortLibraryPath()),
         weightsBytes: options.weightsBytes,
+        weightsHeldAs: 'memory' as const,
         kvBytesPerToken,
       }
       return new ExportedExecutor({ session, sampler, calls, limits, facts })

@@ -48,9 +48,9 @@ function failure(written: Written): { code: string; message: string; param: stri
 describe('resolveConfig', () => {
   it('gives whole defaults, and a reason for every value', () => {
     const { choices, ...slices } = resolve()
-    expect({ ...slices, store: slices.store.home }).toEqual({
+    expect({ ...slices, store: slices.store.packs }).toEqual({
       model: { name: null, servedNames: null, weights: SOURCE_WEIGHTS },
-      store: '/home/ada/.cache/ingot',
+      store: { folder: '/home/ada/.cache/ingot/packed', limitBytes: 32 * 2 ** 30 },
       engine: {
         threads: 6,
         kvMemoryBytes: null,
