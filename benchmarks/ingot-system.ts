@@ -9,6 +9,8 @@ import { loadEngine } from '../src/worker/load-engine.ts'
 import type { EngineDescription, EngineOptions } from '../src/worker/messages.ts'
 import type { BatchMeasure, BatchRequest, BenchSystem } from './bench-system.ts'
 
+const WHO = { tier: 'default', tenant: 'bench', maxQueueMs: null } as const
+
 export interface IngotSystem extends BenchSystem {
   readonly description: EngineDescription
 }
@@ -29,7 +31,7 @@ export async function startIngot(options: EngineOptions, version: string): Promi
       const params = greedy(request.outputTokens)
       for (const [index, prompt] of request.prompts.entries()) {
         const id = (firstId + index) as SequenceId
-        core.add({ id, promptIds: Int32Array.from(prompt), params, choice: 0, cacheDomain })
+        core.add({ id, promptIds: Int32Array.from(prompt), params, choice: 0, cacheDomain, ...WHO })
       }
       const startMs = performance.now()
       let firstMs = 0

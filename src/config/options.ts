@@ -28,6 +28,7 @@ export interface OptionValues {
   readonly 'engine.maxSequences': number
   readonly 'engine.maxContext': typeof AUTO | number
   readonly 'engine.prefixCache': 'on' | 'off'
+  readonly 'engine.targetItl': typeof AUTO | 'off' | number
   readonly 'admission.maxQueue': number
   readonly 'server.host': string
   readonly 'server.port': number
@@ -229,6 +230,17 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
       env: 'INGOT_PREFIX_CACHE',
       expected: '"on" or "off"',
       help: 'find keys and values of prompt beginnings that were computed before, within one caller; never changes an answer',
+    },
+  ),
+  'engine.targetItl': option(
+    Type.Union([auto, Type.Literal('off'), integer(1, 60_000)]),
+    'integer',
+    AUTO,
+    {
+      flag: '--target-itl <ms>',
+      env: 'INGOT_TARGET_ITL',
+      expected: 'an integer of milliseconds, 1 to 60000, "off" or auto',
+      help: 'time between two tokens of a stream that prompts beside it may not exceed; auto = at most twice the time without prompts, or 10 ms; off = whatever a full step takes',
     },
   ),
   'admission.maxQueue': option(integer(0, 1_000_000), 'integer', 256, {

@@ -123,7 +123,10 @@ function engineConfig(get: Get, decide: Decide, hardware: Hardware): EngineConfi
     maxNumBatchedTokens: get('engine.maxBatchTokens'),
     maxNumSeqs: get('engine.maxSequences'),
     maxContextTokens: maxContext === AUTO ? null : maxContext,
-    scheduling: { prefixCache: get('engine.prefixCache') === 'on' },
+    scheduling: {
+      prefixCache: get('engine.prefixCache') === 'on',
+      targetItl: get('engine.targetItl'),
+    },
   }
 }
 

@@ -29,6 +29,8 @@ export interface StoreConfig {
 /** None of it changes an answer. */
 export interface SchedulingConfig {
   readonly prefixCache: boolean
+  /** Milliseconds. */
+  readonly targetItl: number | 'auto' | 'off'
 }
 
 export interface EngineConfig {

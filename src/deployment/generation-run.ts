@@ -62,6 +62,7 @@ export class GenerationRun implements SequenceListener {
   /** Events of choices that are ahead of the prompt's logprobs, which must come before any delta. */
   readonly #held: GenerationEvent[] = []
   readonly #seed: bigint
+  #started: GenerationEvent | null = null
   #startMs = 0
   #numPromptTokens = 0
   #firstTiming: SequenceTiming | null = null
@@ -93,6 +94,7 @@ export class GenerationRun implements SequenceListener {
       this.#fail(reviveServingError(update.error))
       return
     }
+    this.#flushStarted()
     this.#observe(update.timing)
     this.#acceptPromptLogprobs(update.promptLogprobs ?? [])
     for (const event of choice.accept(update)) this.#give(event)
@@ -130,7 +132,7 @@ export class GenerationRun implements SequenceListener {
         for (const { id } of specs) this.#release(id)
         throw error
       }
-      this.events.push({
+      this.#begin({
         type: 'started',
         modelId: this.#tools.modelId,
         systemFingerprint,
@@ -146,6 +148,7 @@ export class GenerationRun implements SequenceListener {
 
   #makeChoices(promptIds: Int32Array, stops: StopStrings) {
     const { numChoices, input, sampling } = this.#request
+    const { serviceTier, principal, maxQueueMs } = this.#request
     const { tokenizer, maxContextTokens } = this.#tools
     this.#numPromptTokens = promptIds.length
     const maxTokens = answerLimit(
@@ -166,8 +169,22 @@ export class GenerationRun implements SequenceListener {
         // The same for every choice, so they are computed once.
         promptLogprobs: choice === 0 ? sampling.promptLogprobs : null,
       }
-      return { id, choice, promptIds, params, cacheDomain: domain }
+      const own = { id, choice, promptIds, params, cacheDomain: domain }
+      return { ...own, tier: serviceTier, tenant: principal, maxQueueMs }
     })
+  }
+
+  /** One that may be refused for its wait is not begun before the engine has let it in, so that it can be refused whole. */
+  #begin(started: GenerationEvent): void {
+    if (this.#request.maxQueueMs === null) this.events.push(started)
+    else this.#started = started
+  }
+
+  #flushStarted(): void {
+    if (this.#started === null) return
+    const started = this.#started
+    this.#started = null
+    this.events.push(started)
   }
 
   #observe(timing: SequenceTiming | null): void {

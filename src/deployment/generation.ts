@@ -5,6 +5,9 @@
 
 import type { RequestId } from '../base/ids.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
+import type { ServiceTier } from '../worker/messages.ts'
+
+export type { ServiceTier } from '../worker/messages.ts'
 
 export interface ChatMessage {
   readonly role: string
@@ -39,6 +42,10 @@ export interface GenerationRequest {
   readonly stop: readonly string[]
   /** Narrows whose cached prefixes this request may find, and who may find its own; `null` = all of its principal's. */
   readonly cacheSalt: string | null
+  /** The tier that serves it; what was asked for in a dialect's words is settled before. */
+  readonly serviceTier: ServiceTier
+  /** Milliseconds it may wait before it begins to be computed; `null` = as long as it takes. */
+  readonly maxQueueMs: number | null
 }
 
 /** One token with its text, for logprobs in any dialect. `bytes` are exact even where the text is not whole UTF-8. */

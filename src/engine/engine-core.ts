@@ -16,6 +16,7 @@
 import type { Clock } from '../base/clock.ts'
 import { InvariantError, invariant, type ServingError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
+import { checkLimits, checkScheduler } from './check-scheduler.ts'
 import { commitStep } from './commit.ts'
 import { engineError } from './errors.ts'
 import type { Executor } from './executor.ts'
@@ -27,6 +28,7 @@ import { Scheduler } from './scheduler.ts'
 import type { SchedulingOptions } from './scheduling-options.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
 import type { EngineCoreStats, SequenceSpec, SequenceUpdate, StepResult } from './updates.ts'
+import { WaitEstimate } from './wait-estimate.ts'
 
 export interface EngineCoreOptions {
   readonly executor: Executor
@@ -45,6 +47,7 @@ export class EngineCore {
   readonly #clock: Clock
   readonly #limits: SequenceLimits
   readonly #scheduler: Scheduler
+  readonly #waits: WaitEstimate
   readonly #batch: InputBatch
   readonly #sequences = new Map<SequenceId, Sequence>()
   readonly #drewToken: Uint8Array // [maxNumSeqs]
@@ -69,7 +72,10 @@ export class EngineCore {
     this.#limits = { limits: executor.limits, maxContextTokens, eosTokenIds }
     const hasCache = options.scheduling.prefixCache && executor.capabilities.supportsPrefixReuse
     const prefixCache = hasCache ? new PrefixCache(executor.limits, options.hashKey) : null
-    this.#scheduler = new Scheduler(executor.limits, prefixCache)
+    checkLimits(executor.limits)
+    const { targetItl } = options.scheduling
+    this.#scheduler = new Scheduler(executor.limits, { prefixCache, targetItl })
+    this.#waits = new WaitEstimate(this.#scheduler.costModel)
     this.#batch = new InputBatch(executor.limits, executor.arrays)
     this.#drewToken = new Uint8Array(executor.limits.maxNumSeqs)
   }
@@ -82,13 +88,14 @@ export class EngineCore {
   /**
    * Queue a sequence; it joins the next step that has room. `spec.promptIds` is kept, not copied.
    *
-   * @throws ENGINE_EMPTY_PROMPT, ENGINE_CONTEXT_TOO_LONG, ENGINE_SEQUENCE_NEVER_FITS, ENGINE_TOKEN_OUT_OF_RANGE: the
-   *   sequence then does not exist and gets no update
+   * @throws ENGINE_EMPTY_PROMPT, ENGINE_CONTEXT_TOO_LONG, ENGINE_SEQUENCE_NEVER_FITS, ENGINE_TOKEN_OUT_OF_RANGE,
+   *   ENGINE_QUEUE_TOO_LONG: the sequence then does not exist and gets no update
    */
   add(spec: SequenceSpec): void {
     if (this.#stoppedBy !== null) throw this.#stoppedBy
     invariant(!this.#sequences.has(spec.id), 'E1', 'a sequence id is used twice')
     const sequence = makeSequence(spec, this.#limits, this.#clock.nowMs(), this.#numArrivals)
+    if (spec.maxQueueMs !== null) this.#refuseLongWait(spec.maxQueueMs)
     this.#numArrivals += 1
     this.#sequences.set(spec.id, sequence)
     this.#scheduler.add(sequence)
@@ -125,11 +132,13 @@ export class EngineCore {
       invariant(!this.#isExecuting, 'E3', 'a step begins before the last one has ended')
       const startMs = this.#clock.nowMs()
       this.#scheduler.schedule(startMs)
+      this.#endExpired(startMs)
       this.#bindSamplers(startMs)
       this.#batch.fill(this.#scheduler.running)
       const failure = await this.#execute()
       const endMs = this.#clock.nowMs()
       this.#endCancelled(endMs)
+      if (failure === null) this.#learn(endMs - startMs)
       if (failure === null) this.#commit(endMs)
       else this.#failBatch(failure, endMs)
       this.#scheduler.removeFinished()
@@ -154,6 +163,7 @@ export class EngineCore {
       numPreemptions: this.#numPreemptions,
       numPromptTokens: this.#numPromptTokens,
       numGeneratedTokens: this.#numGeneratedTokens,
+      predictedWaitMs: this.#predictedWaitMs(),
       stepMs: this.#stepMs,
       numScheduledTokens: this.#batch.numTokens,
     }
@@ -161,7 +171,7 @@ export class EngineCore {
 
   /** Check pool, queues and slots against each other, between steps. Cost: O(blocks + sequences). */
   checkIntegrity(): void {
-    this.#scheduler.checkIntegrity()
+    checkScheduler(this.#scheduler, this.#executor.limits)
     const { running, numWaiting } = this.#scheduler
     this.#batch.checkIntegrity(running)
     invariant(
@@ -169,6 +179,47 @@ export class EngineCore {
       'E2',
       'a sequence is lost or held twice',
     )
+  }
+
+  /** Whoever is told at once can go elsewhere; the other sequences are spared a wait that would be for nothing. */
+  #refuseLongWait(maxQueueMs: number): void {
+    const waitMs = Math.ceil(this.#predictedWaitMs())
+    if (waitMs <= maxQueueMs) return
+    const retryAfterSeconds = retryAfter(waitMs - maxQueueMs)
+    const details = { waitMs, maxQueueMs, retryAfterSeconds }
+    throw engineError('ENGINE_QUEUE_TOO_LONG', { param: 'maxQueueMs', retryAfterSeconds, details })
+  }
+
+  #predictedWaitMs(): number {
+    const { running, numWaiting, numWaitingTokens } = this.#scheduler
+    let numPromptTokens = numWaitingTokens
+    let numStreams = 0
+    for (let index = 0; index < running.length; index++) {
+      const numLeft = running[index]!.numTokens - running[index]!.numComputedTokens
+      if (numLeft === 1) numStreams += 1
+      else numPromptTokens += numLeft
+    }
+    const hasFreePlace = running.length < this.#executor.limits.maxNumSeqs
+    return this.#waits.waitMs({ numWaiting, numPromptTokens, numStreams, hasFreePlace })
+  }
+
+  /** Those that waited as long as they were willing to. */
+  #endExpired(nowMs: number): void {
+    const { expired } = this.#scheduler
+    for (let index = 0; index < expired.length; index++) {
+      const sequence = expired[index]!
+      const waitedMs = Math.round(nowMs - sequence.arrivalMs)
+      const retryAfterSeconds = retryAfter(this.#predictedWaitMs())
+      const details = { waitedMs, retryAfterSeconds }
+      const error = engineError('ENGINE_QUEUE_TIMEOUT', { retryAfterSeconds, details })
+      this.#end(sequence, SequenceStatus.finishedError, error, nowMs)
+    }
+  }
+
+  /** The cost model hears of every step that was computed. */
+  #learn(ms: number): void {
+    const { numTokens, numKeys, numLogitsRows } = this.#batch
+    if (numTokens > 0) this.#scheduler.costModel.observe(numTokens, numKeys, numLogitsRows, ms)
   }
 
   /** Samplers follow the running list: out with the preempted, in with the admitted. A refusal ends its sequence. */
@@ -292,7 +343,9 @@ export class EngineCore {
 
   #forget(sequence: Sequence): void {
     this.#unbindSampler(sequence)
+    this.#scheduler.forget(sequence)
     this.#sequences.delete(sequence.id)
+    if (sequence.admittedMs >= 0) this.#waits.ended(this.#clock.nowMs())
   }
 
   #takeUpdates(): StepResult {
@@ -309,6 +362,11 @@ function checkContext({ limits }: Executor, maxContextTokens: number): void {
   const expected = `a context of 2 to ${maxTokens} tokens, what a block table can hold`
   const details = { expected, got: maxContextTokens, change: 'the maximum of context tokens' }
   throw engineError('ENGINE_BAD_LIMITS', { details })
+}
+
+/** Whole seconds, 1 … 600. */
+function retryAfter(ms: number): number {
+  return Math.min(600, Math.max(1, Math.ceil(ms / 1000)))
 }
 
 function reasonOf(cause: unknown): string {

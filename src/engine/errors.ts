@@ -11,7 +11,9 @@ export const engineError: (
     | 'ENGINE_TOKEN_OUT_OF_RANGE'
     | 'ENGINE_BAD_LOGITS'
     | 'ENGINE_STEP_FAILED'
-    | 'ENGINE_SAMPLER_REFUSED',
+    | 'ENGINE_SAMPLER_REFUSED'
+    | 'ENGINE_QUEUE_TOO_LONG'
+    | 'ENGINE_QUEUE_TIMEOUT',
   options?: ServingErrorOptions,
 ) => ServingError = defineErrors('engine', {
   ENGINE_BAD_LIMITS: {
@@ -52,6 +54,18 @@ export const engineError: (
     status: 500,
     retryable: true,
     message: 'expected the step to be computed, but the executor failed ({reason}): try again',
+  },
+  ENGINE_QUEUE_TOO_LONG: {
+    status: 429,
+    retryable: true,
+    message:
+      'expected to begin within {maxQueueMs} ms, as the request asks, but about {waitMs} ms of work wait before it: try again in {retryAfterSeconds} s, or allow a longer wait',
+  },
+  ENGINE_QUEUE_TIMEOUT: {
+    status: 429,
+    retryable: true,
+    message:
+      'expected to begin within the time that the request allows, but it waited {waitedMs} ms and others were still before it: try again in {retryAfterSeconds} s, or allow a longer wait',
   },
   ENGINE_SAMPLER_REFUSED: {
     status: 500,

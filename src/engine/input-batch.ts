@@ -15,6 +15,7 @@ import { invariant } from '../base/errors.ts'
 import type { BatchArrays, BatchLimits } from './executor.ts'
 import { firstPromptRow, numPromptRows, reachesDraw } from './logits-rows.ts'
 import type { Sequence } from './sequence.ts'
+import { numKeys } from './step-budget.ts'
 
 export class InputBatch {
   readonly arrays: BatchArrays
@@ -24,6 +25,8 @@ export class InputBatch {
   numTokens = 0
   numSeqs = 0
   numLogitsRows = 0
+  /** Keys that the step's rows attend to, over all of them. */
+  numKeys = 0
   readonly #limits: BatchLimits
   readonly #freeSlots: Int32Array // [maxNumSeqs] a stack
   #numFreeSlots: number
@@ -91,6 +94,7 @@ export class InputBatch {
   fill(running: readonly Sequence[]): void {
     this.numTokens = 0
     this.numLogitsRows = 0
+    this.numKeys = 0
     let numSeqs = 0
     for (let index = 0; index < running.length; index++) {
       const sequence = running[index]!
@@ -100,6 +104,7 @@ export class InputBatch {
       this.arrays.contextLengths[numSeqs] = sequence.numComputedTokens + sequence.numScheduledTokens
       this.arrays.sequenceSlots[numSeqs] = sequence.samplerSlot
       this.firstLogitsRows[numSeqs] = this.numLogitsRows
+      this.numKeys += numKeys(sequence, sequence.numScheduledTokens)
       this.#fillBlockTable(sequence, numSeqs)
       this.#fillLogitsRows(sequence)
       this.#fillTokens(sequence)

@@ -1,12 +1,18 @@
 /**
  * Decides which tokens of which sequences the next step computes. There are no phases: each sequence has computed
- * tokens that catch up with its known tokens under one token budget, so chunked prefill, decode and recomputation
- * after preemption are the same act.
+ * tokens that catch up with its known tokens under one budget, so chunked prefill, decode and recomputation after
+ * preemption are the same act. One step, in this order:
  *
- * Owns the running list, the waiting queue and the block pool. Does not know executors, samplers, tokens' values or
- * updates. Invariants:
- * S1 The running list is in order of arrival, and each running sequence is older than each waiting one. So the oldest
- *    always gets what it needs, and nothing starves.
+ *   expire    who waited longer than it was willing to is given up          `deadlines.ts`
+ *   decode    every running sequence with one token left gets it            (S4)
+ *   prompts   running sequences with more left share what the target leaves `step-budget.ts`
+ *   admit     the next one in turn comes in, while budget and blocks last   `fair-queue.ts`, `prefix-cache.ts`
+ *
+ * and whenever blocks run out, somebody is put out (`victims.ts`).
+ * Owns the running list, the queue and the block pool. Does not know executors, samplers, tokens' values or updates.
+ * Invariants:
+ * S1 The running list is in order of rank. Its oldest sequence of the first rank always gets what it needs, and each
+ *    tier an eighth of the admissions, so nothing starves.
  * S2 A step never exceeds its budgets of tokens, sequences and logits rows.
  * S3 Only running sequences hold blocks, enough for all computed and scheduled tokens and none beyond. A block's
  *    reference count is the number of tables that have it.
@@ -18,62 +24,81 @@ import { invariant } from '../base/errors.ts'
 import type { BlockId } from '../base/ids.ts'
 import { BlockPool } from './block-pool.ts'
 import { attachBlocks, growBlockTable, numBlocksFor, releaseBlockTable } from './block-table.ts'
-import { engineError } from './errors.ts'
+import { Deadlines } from './deadlines.ts'
 import type { BatchLimits } from './executor.ts'
-import { fitLogitsRows, numLogitsRows, numReusableTokens } from './logits-rows.ts'
+import { FairQueue } from './fair-queue.ts'
+import { numReusableTokens, reachesDraw } from './logits-rows.ts'
 import type { PrefixCache } from './prefix-cache.ts'
+import type { TargetItl } from './scheduling-options.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
-import { WaitingQueue } from './waiting-queue.ts'
+import { StepBudget } from './step-budget.ts'
+import { StepCostModel } from './step-cost-model.ts'
+import { chooseVictim } from './victims.ts'
+
+export interface SchedulerOptions {
+  /** null = every token is computed. */
+  readonly prefixCache?: PrefixCache | null
+  readonly targetItl?: TargetItl
+}
 
 export class Scheduler {
-  /** In order of arrival; each one's share of the step is its `numScheduledTokens`. */
+  /** In order of rank; each one's share of the step is its `numScheduledTokens`. */
   readonly running: Sequence[] = []
-  /** Of the last `schedule`: those that came in, and those that were put out. */
+  /** Of the last `schedule`: those that came in, were put out, and were given up while they waited. */
   readonly admitted: Sequence[] = []
   readonly preempted: Sequence[] = []
+  readonly expired: Sequence[] = []
   readonly pool: BlockPool
+  readonly costModel: StepCostModel = new StepCostModel()
   readonly #prefixCache: PrefixCache | null
-  readonly #waiting = new WaitingQueue()
+  readonly #queue = new FairQueue()
+  readonly #deadlines = new Deadlines()
   readonly #limits: BatchLimits
-  #tokenBudget = 0
-  #rowBudget = 0
+  readonly #budget: StepBudget
+  /** Blocks that running sequences still lack for tokens they already know; kept while sequences are let in. */
+  #numPromised = 0
 
-  /**
-   * @param prefixCache - null = every token is computed
-   * @throws ENGINE_BAD_LIMITS when S4 could not hold
-   */
-  constructor(limits: BatchLimits, prefixCache: PrefixCache | null = null) {
-    checkLimits(limits)
+  constructor(limits: BatchLimits, options: SchedulerOptions = {}) {
+    const { prefixCache = null, targetItl = 'off' } = options
     this.#limits = limits
     this.#prefixCache = prefixCache
+    this.#budget = new StepBudget(limits, this.costModel, targetItl)
     this.pool = new BlockPool(limits.numBlocks, prefixCache?.forget)
   }
 
   get numWaiting(): number {
-    return this.#waiting.size
+    return this.#queue.size
+  }
+
+  /** Known tokens of everyone who waits. */
+  get numWaitingTokens(): number {
+    return this.#queue.numTokens
   }
 
   /** Queue a new sequence, younger than all before it. The caller has checked that the pool can ever hold it. */
   add(sequence: Sequence): void {
-    this.#waiting.pushBack(sequence)
+    this.#queue.push(sequence)
+    this.#deadlines.add(sequence)
   }
 
   /**
    * Share out one step. Reads and writes running, waiting, the pool and the sequences' `numScheduledTokens`.
    *
-   * Cost: O(running + admitted); allocates only when it admits or preempts.
+   * Cost: O(running + admitted + expired · log waiting), plus the prompt of the next one in turn when a prefix cache
+   * is asked for it; allocates only when it admits, preempts or expires.
    */
   schedule(nowMs: number): void {
-    this.#tokenBudget = this.#limits.maxNumBatchedTokens
-    this.#rowBudget = this.#limits.maxLogitsRows
-    if (this.admitted.length > 0) this.admitted.length = 0
-    if (this.preempted.length > 0) this.preempted.length = 0
-    for (let index = 0; index < this.running.length; index++)
-      this.running[index]!.numScheduledTokens = 0
-    this.#grow(true)
-    this.#grow(false)
-    // After a preemption the pool is full by definition; whoever came in now would be next to go.
-    if (this.preempted.length === 0) this.#admit(nowMs)
+    this.#begin()
+    this.#expire(nowMs)
+    this.#decode()
+    this.#budget.openPrompts()
+    this.#growPrompts()
+    this.#admit(nowMs)
+  }
+
+  /** The step that computed the sequence's last tokens was good: later sequences may find the blocks they filled. */
+  publish(sequence: Sequence): void {
+    this.#prefixCache?.publish(sequence, this.pool)
   }
 
   /**
@@ -96,89 +121,159 @@ export class Scheduler {
     if (numKept < this.running.length) this.running.length = numKept
   }
 
-  /** The step that computed the sequence's last tokens was good: later sequences may find the blocks they filled. */
-  publish(sequence: Sequence): void {
-    this.#prefixCache?.publish(sequence, this.pool)
-  }
-
-  /** Take a sequence that has not been admitted, or was preempted, out of the queue. Cost: O(1). */
+  /** Take a sequence that has not been admitted, or was preempted, out of the queue. */
   removeWaiting(sequence: Sequence): void {
-    this.#waiting.remove(sequence)
+    this.#queue.remove(sequence)
+    this.#deadlines.remove(sequence)
   }
 
-  /** Running sequences, oldest first: those with one token left (`isLast`), or all that are still without a share. */
-  #grow(isLast: boolean): void {
-    for (let index = 0; index < this.running.length; index++) {
-      const sequence = this.running[index]!
-      const numLeft = sequence.numTokens - sequence.numComputedTokens
-      if ((numLeft === 1) !== isLast) continue
-      const numTokens = fitLogitsRows(
-        sequence,
-        Math.min(numLeft, this.#tokenBudget),
-        this.#rowBudget,
-      )
-      if (numTokens === 0) continue
-      const numBlocks = numBlocksFor(sequence.numComputedTokens + numTokens, this.#limits.blockSize)
-      while (
-        numBlocks - sequence.numBlocks > this.pool.numFree &&
-        sequence.status === SequenceStatus.running
-      ) {
-        this.#preempt()
-      }
-      if (sequence.status === SequenceStatus.running) this.#share(sequence, numTokens, numBlocks)
+  /** The sequence has ended; its tenant has one less. */
+  forget(sequence: Sequence): void {
+    this.#queue.forget(sequence)
+  }
+
+  #begin(): void {
+    this.#budget.begin()
+    if (this.admitted.length > 0) this.admitted.length = 0
+    if (this.preempted.length > 0) this.preempted.length = 0
+    if (this.expired.length > 0) this.expired.length = 0
+    for (let index = 0; index < this.running.length; index++)
+      this.running[index]!.numScheduledTokens = 0
+  }
+
+  #expire(nowMs: number): void {
+    for (;;) {
+      const sequence = this.#deadlines.takeExpired(nowMs)
+      if (sequence === null) return
+      this.#queue.remove(sequence)
+      this.expired.push(sequence)
     }
   }
 
-  /** Put the youngest running sequence out: all of its KV is given up, its tokens stay known (Q3). */
-  #preempt(): void {
-    const victim = this.running.pop()
-    invariant(victim !== undefined, 'S1', 'no running sequence is left to preempt')
+  #decode(): void {
+    for (let index = 0; index < this.running.length; ) {
+      const sequence = this.running[index]!
+      const isStream = sequence.numTokens - sequence.numComputedTokens === 1
+      if (!isStream || this.#budget.fit(sequence, 1) === 0) {
+        index += 1
+        continue
+      }
+      index = this.#makeRoom(index, 1)
+      if (sequence.status !== SequenceStatus.running) continue
+      this.#budget.takeDecode(sequence, 1)
+      this.#share(sequence, 1)
+      index += 1
+    }
+  }
+
+  #growPrompts(): void {
+    for (let index = 0; index < this.running.length; ) {
+      const sequence = this.running[index]!
+      const numLeft = sequence.numTokens - sequence.numComputedTokens
+      const numTokens = numLeft === 1 ? 0 : this.#budget.fitPrompt(sequence, numLeft)
+      if (numTokens === 0) {
+        index += 1
+        continue
+      }
+      index = this.#makeRoom(index, numTokens)
+      if (sequence.status !== SequenceStatus.running) continue
+      this.#budget.takePrompt(sequence, numTokens)
+      this.#share(sequence, numTokens)
+      index += 1
+    }
+  }
+
+  /** Put sequences out until the one at `index` can grow by `numTokens`, or is out itself. Returns its place then. */
+  #makeRoom(index: number, numTokens: number): number {
+    const sequence = this.running[index]!
+    const numBlocks = numBlocksFor(sequence.numComputedTokens + numTokens, this.#limits.blockSize)
+    let place = index
+    while (numBlocks - sequence.numBlocks > this.pool.numFree) {
+      const victim = chooseVictim(this.running, 0)
+      invariant(victim >= 0, 'S1', 'no running sequence is left to preempt')
+      this.#preempt(victim)
+      if (victim === place) return place
+      if (victim < place) place -= 1
+    }
+    return place
+  }
+
+  /** Put a running sequence out: all of its KV is given up, its tokens stay known (Q3). */
+  #preempt(index: number): void {
+    const victim = this.running[index]!
+    this.running.copyWithin(index, index + 1)
+    this.running.length -= 1
     // A share it already had is not given out again: the step may end up that many tokens short, never over.
     victim.numScheduledTokens = 0
     releaseBlockTable(victim, this.pool)
     victim.numComputedTokens = 0
     victim.numPreemptions += 1
     victim.status = SequenceStatus.preempted
-    this.#waiting.pushFront(victim)
+    this.#queue.pushResumed(victim)
     this.preempted.push(victim)
   }
 
   /**
-   * Let waiting sequences in, oldest first, as long as budgets last and the pool can hold all of their known tokens
-   * beside what running ones still have to compute. A sequence is never let in for a part of its prompt only to be
-   * put out by the next chunk.
+   * Let waiting sequences in, in turn, as long as budgets last and the pool can hold all of their known tokens beside
+   * what running ones still have to compute. A sequence is never let in for a part of its prompt only to be put out by
+   * the next chunk. One that finds no room puts out lower tiers; after a preemption for lack of blocks nobody comes in.
    */
   #admit(nowMs: number): void {
-    if (this.#waiting.size === 0) return
-    let numFree = this.pool.numFree - this.#numPromisedBlocks()
-    while (this.running.length < this.#limits.maxNumSeqs) {
-      const sequence = this.#waiting.head
-      if (sequence === null || this.#tokenBudget === 0 || this.#rowBudget === 0) return
+    if (this.#queue.size === 0 || this.preempted.length > 0) return
+    this.#numPromised = this.#countPromised()
+    while (!this.#budget.isSpent) {
+      const sequence = this.#queue.next()
+      // Whoever was put out just now would come in again only to be put out next.
+      if (sequence === null || this.preempted.includes(sequence)) return
       const numHits = this.#prefixCache?.match(sequence, numReusableTokens(sequence)) ?? 0
-      const numNeeded = this.#numNeededBlocks(sequence, numHits)
-      if (numNeeded > numFree) return
-      const numCachedTokens = numHits * this.#limits.blockSize
-      sequence.numComputedTokens = numCachedTokens
-      const numTokens = fitLogitsRows(
-        sequence,
-        Math.min(sequence.numTokens - numCachedTokens, this.#tokenBudget),
-        this.#rowBudget,
-      )
-      if (numTokens === 0) {
-        sequence.numComputedTokens = 0
-        return
+      if (!this.#hasRoom(sequence, numHits)) {
+        const victim = chooseVictim(this.running, sequence.rank + 1)
+        if (victim < 0) return
+        this.#preempt(victim)
+        this.#numPromised = this.#countPromised()
+        continue
       }
-      numFree -= numNeeded
-      this.#waiting.remove(sequence)
-      sequence.reserve()
-      this.#attachPrefix(sequence, numHits)
-      sequence.status = SequenceStatus.running
-      if (sequence.admittedMs < 0) sequence.admittedMs = nowMs
-      this.running.push(sequence)
-      this.admitted.push(sequence)
-      const numKvTokens = numCachedTokens + numTokens
-      this.#share(sequence, numTokens, numBlocksFor(numKvTokens, this.#limits.blockSize))
+      if (!this.#enter(sequence, numHits, nowMs)) return
     }
+  }
+
+  #hasRoom(sequence: Sequence, numHits: number): boolean {
+    if (this.running.length === this.#limits.maxNumSeqs) return false
+    const numFree = this.pool.numFree - this.#numPromised
+    return this.#numNeededBlocks(sequence, numHits) <= numFree
+  }
+
+  /** False when not even one token of it fits in this step. */
+  #enter(sequence: Sequence, numHits: number, nowMs: number): boolean {
+    const numCachedTokens = numHits * this.#limits.blockSize
+    sequence.numComputedTokens = numCachedTokens
+    const numTokens = this.#budget.fitPrompt(sequence, sequence.numTokens - numCachedTokens)
+    if (numTokens === 0) {
+      sequence.numComputedTokens = 0
+      return false
+    }
+    this.#queue.admit(sequence)
+    this.#deadlines.remove(sequence)
+    sequence.reserve()
+    this.#attachPrefix(sequence, numHits)
+    sequence.status = SequenceStatus.running
+    if (sequence.admittedMs < 0) sequence.admittedMs = nowMs
+    this.#insertByRank(sequence)
+    this.admitted.push(sequence)
+    this.#budget.takePrompt(sequence, numTokens)
+    this.#share(sequence, numTokens)
+    this.#numPromised += this.#numLackingBlocks(sequence)
+    return true
+  }
+
+  #insertByRank(sequence: Sequence): void {
+    let index = this.running.length
+    this.running.push(sequence)
+    while (index > 0 && this.running[index - 1]!.rank > sequence.rank) {
+      this.running[index] = this.running[index - 1]!
+      index -= 1
+    }
+    this.running[index] = sequence
   }
 
   /** Free blocks that admitting costs: fresh ones, and cached ones among the hits that nobody else holds. */
@@ -192,104 +287,40 @@ export class Scheduler {
   }
 
   #attachPrefix(sequence: Sequence, numHits: number): void {
-    if (sequence.numCachedTokens < 0) sequence.numCachedTokens = numHits * this.#limits.blockSize
+    const { numComputedTokens } = sequence
+    if (sequence.numCachedTokens < 0) sequence.numCachedTokens = numComputedTokens
+    // What was found is no work of this tenant's.
+    sequence.numChargedTokens = Math.max(sequence.numChargedTokens, numComputedTokens)
     const cache = this.#prefixCache
     if (cache === null) return
     attachBlocks(sequence, cache.matched, numHits, this.pool)
     cache.follow(sequence, numHits)
   }
 
-  #share(sequence: Sequence, numTokens: number, numBlocks: number): void {
-    growBlockTable(sequence, numBlocks, this.pool)
+  /** The budget has been taken from. */
+  #share(sequence: Sequence, numTokens: number): void {
+    const numKvTokens = sequence.numComputedTokens + numTokens
+    growBlockTable(sequence, numBlocksFor(numKvTokens, this.#limits.blockSize), this.pool)
     sequence.numScheduledTokens = numTokens
-    this.#tokenBudget -= numTokens
-    this.#rowBudget -= numLogitsRows(sequence, numTokens)
+    this.#queue.charge(sequence, numTokens, reachesDraw(sequence, numTokens))
   }
 
-  /** Blocks that running sequences still lack for tokens they already know. */
-  #numPromisedBlocks(): number {
+  #countPromised(): number {
     let numPromised = 0
-    for (let index = 0; index < this.running.length; index++) {
-      const sequence = this.running[index]!
-      const numNeeded = numBlocksFor(sequence.numTokens, this.#limits.blockSize)
-      numPromised += Math.max(0, numNeeded - sequence.numBlocks)
-    }
+    for (let index = 0; index < this.running.length; index++)
+      numPromised += this.#numLackingBlocks(this.running[index]!)
     return numPromised
   }
 
-  /** Check pool, queue and S1–S4 against each other. Cost: O(blocks + sequences); for tests and idle moments. */
-  checkIntegrity(): void {
+  #numLackingBlocks(sequence: Sequence): number {
+    const numNeeded = numBlocksFor(sequence.numTokens, this.#limits.blockSize)
+    return Math.max(0, numNeeded - sequence.numBlocks)
+  }
+
+  /** Check pool, cache and queue, for `checkScheduler`. */
+  checkParts(checkWaiting: (sequence: Sequence) => void): void {
     this.pool.checkIntegrity()
     this.#prefixCache?.checkIntegrity(this.pool)
-    this.#waiting.checkIntegrity()
-    const limits = this.#limits
-    const numHolders = new Int32Array(limits.numBlocks)
-    let numTokens = 0
-    let numRows = 0
-    let previous = -1
-    for (const sequence of this.running) {
-      invariant(
-        sequence.status === SequenceStatus.running,
-        'S1',
-        'a sequence runs that does not say so',
-      )
-      invariant(
-        sequence.arrivalIndex > previous,
-        'S1',
-        'the running list is not in order of arrival',
-      )
-      previous = sequence.arrivalIndex
-      numTokens += sequence.numScheduledTokens
-      numRows += numLogitsRows(sequence, sequence.numScheduledTokens)
-      const numKvTokens = sequence.numComputedTokens + sequence.numScheduledTokens
-      const isExact = sequence.numBlocks === numBlocksFor(numKvTokens, limits.blockSize)
-      invariant(isExact, 'S3', 'a running sequence holds too few or too many blocks')
-      invariant(
-        sequence.numComputedTokens < sequence.numTokens,
-        'Q1',
-        'a running sequence has nothing to compute',
-      )
-      for (let index = 0; index < sequence.numBlocks; index++)
-        numHolders[sequence.blockTable[index]!]! += 1
-    }
-    const oldest = this.#waiting.head
-    invariant(
-      oldest === null || oldest.arrivalIndex > previous,
-      'S1',
-      'a waiting sequence is older than a running one',
-    )
-    for (let sequence = oldest; sequence !== null; sequence = sequence.queueNext) {
-      invariant(sequence.numBlocks === 0, 'S3', 'a waiting sequence holds blocks')
-    }
-    for (let block = 0; block < limits.numBlocks; block++) {
-      const isCounted = numHolders[block] === this.pool.refCount(block as BlockId)
-      invariant(isCounted, 'S3', 'a block has more or fewer holders than are counted')
-    }
-    const isWithin =
-      numTokens <= limits.maxNumBatchedTokens && this.running.length <= limits.maxNumSeqs
-    invariant(isWithin && numRows <= limits.maxLogitsRows, 'S2', 'the step exceeds its budgets')
-  }
-}
-
-function checkLimits(limits: BatchLimits): void {
-  const { maxNumBatchedTokens, maxNumSeqs, maxLogitsRows, numBlocks, blockSize } = limits
-  const refuse = (expected: string, got: number, change: string) =>
-    engineError('ENGINE_BAD_LIMITS', { details: { expected, got, change } })
-  if (maxNumSeqs < 1)
-    throw refuse('at least 1 sequence a step', maxNumSeqs, 'the maximum of sequences')
-  if (maxNumBatchedTokens < maxNumSeqs) {
-    const expected = `at least one token a step for each of ${maxNumSeqs} sequences`
-    throw refuse(expected, maxNumBatchedTokens, 'the maximum of tokens a step, or of sequences')
-  }
-  if (maxLogitsRows < maxNumSeqs) {
-    const expected = `at least one logits row for each of ${maxNumSeqs} sequences`
-    throw refuse(expected, maxLogitsRows, 'the maximum of logits rows, or of sequences')
-  }
-  if (numBlocks < 1 || blockSize < 1) {
-    throw refuse(
-      'at least 1 KV block of at least 1 token',
-      Math.min(numBlocks, blockSize),
-      'the KV memory',
-    )
+    this.#queue.checkIntegrity(checkWaiting)
   }
 }

@@ -16,6 +16,8 @@
 import { invariant } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
+import { TIER_RANK } from './service-tier.ts'
+import type { Tenant } from './tenant.ts'
 import type { SequenceSpec } from './updates.ts'
 
 /** In the order of life: `status >= finishedStop` is finished. */
@@ -56,10 +58,21 @@ export class Sequence {
   readonly stopTokenIds: Int32Array
   /** `[CACHE_DOMAIN_WORDS]`: only sequences of one domain find each other's KV. */
   readonly cacheDomain: Int32Array
+  readonly tenantName: string
   readonly arrivalMs: number
   readonly arrivalIndex: number
+  /** Milliseconds of the engine's clock until which it may wait for its first admission. */
+  readonly deadlineMs: number
 
   status: SequenceStatus
+  /** Of its service tier, 0 = first; raised when it was let past a higher tier. */
+  rank: number
+  /** From the queue's door to its end; owned by `FairQueue`. */
+  tenant: Tenant | null
+  /** Tokens that its tenant's work counts already. */
+  numChargedTokens: number
+  /** Owned by `Deadlines`. */
+  deadlineIndex: number
   /** Known tokens, prompt first; the prompt itself until `reserve`, then `[capacity]`. */
   tokenIds: Int32Array
   numTokens: number
@@ -88,7 +101,7 @@ export class Sequence {
   isCancelRequested: boolean
   readonly #blockSize: number
 
-  /** Neighbours in the waiting queue; owned by `WaitingQueue`. */
+  /** Neighbours in the list it waits in; owned by `WaitingQueue`. */
   queuePrevious: Sequence | null
   queueNext: Sequence | null
 
@@ -104,7 +117,13 @@ export class Sequence {
     this.cacheDomain = spec.cacheDomain
     this.arrivalMs = options.arrivalMs
     this.arrivalIndex = options.arrivalIndex
+    this.tenantName = spec.tenant
+    this.deadlineMs = options.arrivalMs + (spec.maxQueueMs ?? Number.POSITIVE_INFINITY)
     this.status = SequenceStatus.waiting
+    this.rank = TIER_RANK[spec.tier]
+    this.tenant = null
+    this.numChargedTokens = 0
+    this.deadlineIndex = -1
     this.tokenIds = spec.promptIds
     this.numTokens = spec.promptIds.length
     this.numComputedTokens = 0

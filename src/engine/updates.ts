@@ -6,6 +6,7 @@
 import type { WireError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
+import type { ServiceTier } from './service-tier.ts'
 
 /** One token stream to run. */
 export interface SequenceSpec {
@@ -16,6 +17,11 @@ export interface SequenceSpec {
   readonly choice: number
   /** Four words, 128 bits: sequences find each other's cached prefixes only where this is equal. */
   readonly cacheDomain: Int32Array
+  readonly tier: ServiceTier
+  /** Whose share of the engine it uses. */
+  readonly tenant: string
+  /** Milliseconds it may wait for its first admission; `null` = as long as it takes. */
+  readonly maxQueueMs: number | null
 }
 
 export type SequenceFinish = 'stop' | 'length' | 'cancelled' | 'error'
@@ -74,6 +80,8 @@ export interface EngineCoreStats {
   /** Prompt tokens of admitted sequences; recomputed tokens are not counted again. */
   readonly numPromptTokens: number
   readonly numGeneratedTokens: number
+  /** What a sequence that came now would wait to be let in, as predicted. */
+  readonly predictedWaitMs: number
   readonly stepMs: number
   readonly numScheduledTokens: number
 }

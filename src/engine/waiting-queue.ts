@@ -1,9 +1,7 @@
 /**
- * Sequences that hold no blocks, oldest first: a list threaded through the sequences themselves.
+ * Sequences that hold no blocks, first come first: a list threaded through the sequences themselves.
  *
- * New ones join at the tail; preempted ones go back to the front, youngest first, which keeps the order of arrival.
- * Does not know why anyone waits. Invariants:
- * W1 The queue is in order of arrival.
+ * Does not know why anyone waits, nor in which order lists are served (`fair-queue.ts`). Invariant:
  * W2 Only the queue writes `queuePrevious` and `queueNext`; both are null outside it.
  */
 
@@ -29,14 +27,6 @@ export class WaitingQueue {
     if (this.#tail === null) this.#head = sequence
     else this.#tail.queueNext = sequence
     this.#tail = sequence
-    this.#size += 1
-  }
-
-  pushFront(sequence: Sequence): void {
-    sequence.queueNext = this.#head
-    if (this.#head === null) this.#tail = sequence
-    else this.#head.queuePrevious = sequence
-    this.#head = sequence
     this.#size += 1
   }
 
@@ -66,11 +56,6 @@ export class WaitingQueue {
         sequence.queuePrevious === previous,
         'W2',
         'the waiting queue disagrees with itself',
-      )
-      invariant(
-        previous === null || previous.arrivalIndex < sequence.arrivalIndex,
-        'W1',
-        'the waiting queue is not in order of arrival',
       )
       previous = sequence
       size += 1

@@ -70,6 +70,9 @@ export interface AuditRecord {
   readonly numPrompts: number
   readonly promptTokens: number | null
   readonly completionTokens: number | null
+  /** The tier that served it, and the one asked for in the caller's words; `null` when none was. */
+  readonly serviceTier: string | null
+  readonly requestedServiceTier: string | null
   readonly cachedPromptTokens: number | null
   /** `hit` when any prompt token's KV was reused. */
   readonly cacheStatus: 'hit' | 'miss' | null

@@ -51,6 +51,8 @@ export class RequestTrace {
   readonly #startWallMs: number
   #requestedAlias: string | null = null
   #isStreamed: boolean | null = null
+  /** Kept only of valid requests, where it is one of a few names. */
+  #askedTier: string | null = null
   #responseId: string | null = null
   #card: ModelCard | null = null
   #requests: readonly GenerationRequest[] = []
@@ -85,7 +87,8 @@ export class RequestTrace {
   /** What was asked, as far as a body that may be invalid tells. */
   asked(body: unknown): void {
     if (typeof body !== 'object' || body === null) return
-    const { model, stream } = body as { model?: unknown; stream?: unknown }
+    const { model, stream, service_tier } = body as Readonly<Record<string, unknown>>
+    if (typeof service_tier === 'string') this.#askedTier = service_tier
     if (typeof model === 'string') this.#requestedAlias = model.slice(0, MAX_ALIAS_LENGTH)
     if (stream === undefined || stream === null || typeof stream === 'boolean') {
       this.#isStreamed = stream === true
@@ -214,6 +217,8 @@ export class RequestTrace {
       numPrompts: this.#requests.length,
       promptTokens: this.#promptTokens,
       completionTokens: this.hasStarted ? this.#completionTokens : null,
+      serviceTier: request?.serviceTier ?? null,
+      requestedServiceTier: request === undefined ? null : this.#askedTier,
       cachedPromptTokens: cached,
       cacheStatus: cached === null ? null : cached > 0 ? 'hit' : 'miss',
       finishReasons: this.#finishReasons.map((reason) => reason ?? 'error'),

@@ -10,6 +10,7 @@ import type { SchedulingOptions } from '../engine/scheduling-options.ts'
 import type { EngineCoreStats, SequenceSpec, SequenceUpdate } from '../engine/updates.ts'
 
 /** The engine defines what it takes and tells; rooms above the worker know these types from here. */
+export type { ServiceTier } from '../engine/service-tier.ts'
 export type {
   LogprobEntry,
   SequenceFinish,

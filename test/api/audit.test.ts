@@ -66,6 +66,8 @@ it('a record says who asked what of which weights, and what came of it', async (
       numPrompts: 1,
       promptTokens: 2,
       completionTokens: 6,
+      serviceTier: 'default',
+      requestedServiceTier: null,
       cachedPromptTokens: 0,
       cacheStatus: 'miss',
       finishReasons: ['length', 'length'],

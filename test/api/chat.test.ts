@@ -94,7 +94,6 @@ describe('a whole answer', () => {
 
   it('names the tier that served when one was asked for', async () => {
     server = testServer()
-    expect((await chat({ service_tier: 'auto' })).json().service_tier).toBe('default')
   })
 })
 
@@ -231,6 +230,8 @@ describe('what reaches the deployment', () => {
         seed: 5n,
         maxTokens: 7,
         cacheSalt: null,
+        serviceTier: 'default',
+        maxQueueMs: null,
         numChoices: 2,
         stop: ['END'],
         sampling: {
@@ -267,6 +268,22 @@ describe('what reaches the deployment', () => {
     expect(metrics.body).toContain('vllm:prefix_cache_hits_total{model_name="fake-model"} 1')
   })
 
+  it.each([
+    ['auto', 'default'],
+    ['default', 'default'],
+    ['on_demand', 'default'],
+    ['flex', 'flex'],
+    ['priority', 'priority'],
+    ['performance', 'priority'],
+  ])('service tier %s is served as %s, and both are said', async (asked, served) => {
+    server = testServer()
+    const response = await chat({ service_tier: asked, max_queue_ms: 1500 })
+    expect(response.json()).toMatchObject({ service_tier: served, requested_service_tier: asked })
+    expect(server.deployments.requests[0]).toMatchObject({ serviceTier: served, maxQueueMs: 1500 })
+    const tiers = { serviceTier: served, requestedServiceTier: asked }
+    expect(server.audit.records[0]).toMatchObject(tiers)
+  })
+
   it('takes null for "not given" in every optional field', async () => {
     server = testServer()
     const names = ['temperature', 'top_p', 'top_k', 'min_p', 'presence_penalty', 'stop', 'n']
@@ -274,6 +291,7 @@ describe('what reaches the deployment', () => {
     names.push('min_tokens', 'ignore_eos', 'logit_bias', 'logprobs', 'top_logprobs', 'stream')
     names.push('stream_options', 'return_token_ids', 'prompt_logprobs', 'user', 'tools', 'store')
     names.push(
+      'max_queue_ms',
       'cache_salt',
       'response_format',
       'modalities',
@@ -289,6 +307,8 @@ describe('what reaches the deployment', () => {
       numChoices: 1,
       stop: [],
       cacheSalt: null,
+      serviceTier: 'default',
+      maxQueueMs: null,
       sampling: { temperature: 1, topP: 1, topK: 0, topLogprobs: null },
     })
   })

@@ -122,7 +122,8 @@ describe('a chat request is refused by the parameter’s name', () => {
     ['moderation', { moderation: {} }, unsupported],
     ['store', { store: true }, unsupported],
     ['metadata', { metadata: { a: 1 } }, unsupported],
-    ['service_tier', { service_tier: 'priority' }, unsupported],
+    ['service_tier', { service_tier: 'scale' }, invalid],
+    ['max_queue_ms', { max_queue_ms: -1 }, invalid],
     ['verbosity', { verbosity: 'low' }, unsupported],
     ['reasoning_effort', { reasoning_effort: 'high' }, unsupported],
     ['prompt_cache_retention', { prompt_cache_retention: '24h' }, unsupported],
@@ -162,7 +163,7 @@ describe('a chat request is refused by the parameter’s name', () => {
       reasoning_effort: 'none',
       n: 1,
       stop: [],
-      cacheSalt: null,
+      cache_salt: null,
       logit_bias: {},
       top_logprobs: 0,
     })

@@ -68,6 +68,9 @@ function randomSpec(id: number, random: Random, maxTokens: number): SequenceSpec
     seed: BigInt(random.between(0, 5)),
     choice: random.between(0, 2),
     cacheDomain: random.between(0, 1),
+    tier: random.pick(['priority', 'default', 'default', 'flex'] as const),
+    tenant: random.pick(['a', 'a', 'a', 'b', 'c']),
+    ...(random.chance(0.1) ? { maxQueueMs: random.between(5, 60) } : {}),
     ignoreEos: random.chance(0.85),
     stopTokenIds: random.chance(0.1) ? [random.between(0, 1)] : [],
     topLogprobs: random.chance(0.2) ? random.between(0, 3) : null,
@@ -77,6 +80,7 @@ function randomSpec(id: number, random: Random, maxTokens: number): SequenceSpec
 
 /** What one walk saw of each sequence. */
 class Ledger {
+  numRefused = 0
   readonly specs = new Map<SequenceId, SequenceSpec>()
   readonly cancelled = new Set<SequenceId>()
   readonly outputs = new Map<SequenceId, number[]>()
@@ -126,7 +130,10 @@ class Ledger {
       const outputs = this.outputs.get(id) ?? []
       if (finish === 'cancelled' || finish === 'error') {
         if (finish === 'cancelled') expect(this.cancelled.has(id)).toBe(true)
-        else expect(this.finishes.get(id)?.error?.code).toMatch(/^ENGINE_(STEP_FAILED|BAD_LOGITS)$/)
+        else
+          expect(this.finishes.get(id)?.error?.code).toMatch(
+            /^ENGINE_(STEP_FAILED|BAD_LOGITS|QUEUE_TIMEOUT)$/,
+          )
         expect(outputs).toEqual(alone.outputs.slice(0, outputs.length))
         continue
       }
@@ -143,7 +150,8 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
   const eosTokenIds = [1]
   const poolTokens = limits.numBlocks * limits.blockSize
   const maxContextTokens = Math.min(limits.maxBlocksPerSeq * limits.blockSize, poolTokens)
-  const scheduling = { prefixCache: random.chance(0.7) }
+  const targetItl = random.pick(['off', 'auto', 5] as const)
+  const scheduling = { prefixCache: random.chance(0.7), targetItl }
   const engine = makeTestEngine({ limits, maxContextTokens, eosTokenIds, scheduling })
   const { core, executor } = engine
   const ledger = new Ledger()
@@ -156,8 +164,13 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
         random,
         Math.min(maxContextTokens - 1, random.pick([4, 12, 60])),
       )
-      ledger.specs.set(spec.id, spec)
-      core.add(spec)
+      try {
+        core.add(spec)
+        ledger.specs.set(spec.id, spec)
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ENGINE_QUEUE_TOO_LONG' })
+        ledger.numRefused += 1
+      }
     }
     if (random.chance(0.08) && live().length > 0) {
       const id = random.pick(live())
@@ -166,6 +179,7 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
     }
   }
   executor.duringExecute = () => {
+    engine.clock.ms += random.between(0, 4)
     if (random.chance(0.3)) act()
     if (random.chance(0.02)) executor.failure = new Error('the accelerator is gone')
     if (random.chance(0.02)) executor.unusableSlots.add(random.between(0, limits.maxNumSeqs - 1))

@@ -107,6 +107,8 @@ export function request(change: Partial<GenerationRequest> = {}): GenerationRequ
     numChoices: 1,
     stop: [],
     cacheSalt: null,
+    serviceTier: 'default',
+    maxQueueMs: null,
     ...change,
   }
 }

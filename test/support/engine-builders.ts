@@ -7,6 +7,7 @@ import type { BatchLimits } from '../../src/engine/executor.ts'
 import { makeSequence } from '../../src/engine/make-sequence.ts'
 import { PLAIN_SCHEDULING, type SchedulingOptions } from '../../src/engine/scheduling-options.ts'
 import type { Sequence } from '../../src/engine/sequence.ts'
+import type { ServiceTier } from '../../src/engine/service-tier.ts'
 import type { SequenceSpec, SequenceUpdate } from '../../src/engine/updates.ts'
 import type { SamplingParams } from '../../src/sampling/sampling-params.ts'
 import { makeSamplingParams } from '../../src/sampling/validate-sampling-params.ts'
@@ -30,10 +31,14 @@ export interface SpecParts extends Partial<SamplingParams> {
   readonly choice?: number
   /** The last word of the domain. */
   readonly cacheDomain?: number
+  readonly tier?: ServiceTier
+  readonly tenant?: string
+  readonly maxQueueMs?: number
 }
 
 export function makeSpec(id: number, parts: SpecParts = {}): SequenceSpec {
-  const { promptIds, promptTokens, choice, cacheDomain, ...params } = parts
+  const { promptIds, promptTokens, choice, cacheDomain, tier, tenant, maxQueueMs, ...params } =
+    parts
   return {
     id: id as SequenceId,
     promptIds:
@@ -41,6 +46,9 @@ export function makeSpec(id: number, parts: SpecParts = {}): SequenceSpec {
     params: makeSamplingParams({ seed: 1n, maxTokens: 8, ...params }),
     choice: choice ?? 0,
     cacheDomain: Int32Array.of(0, 0, 0, cacheDomain ?? 0),
+    tier: tier ?? 'default',
+    tenant: tenant ?? 'local',
+    maxQueueMs: maxQueueMs ?? null,
   }
 }
 

@@ -60,7 +60,7 @@ describe('resolveConfig', () => {
         maxNumBatchedTokens: 512,
         maxNumSeqs: 64,
         maxContextTokens: null,
-        scheduling: { prefixCache: true },
+        scheduling: { prefixCache: true, targetItl: 'auto' },
       },
       admission: { maxQueuedSequences: 256 },
       server: {

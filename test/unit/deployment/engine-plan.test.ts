@@ -14,7 +14,7 @@ const config: EngineConfig = {
   maxNumBatchedTokens: 512,
   maxNumSeqs: 4,
   maxContextTokens: null,
-  scheduling: { prefixCache: true },
+  scheduling: { prefixCache: true, targetItl: 'auto' },
 }
 const facts = { weightsBytes: 100 * MEBIBYTE, kvBytesPerToken: 16_384, maxContextTokens: 2048 }
 

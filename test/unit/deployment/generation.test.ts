@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { cacheDomain } from '../../../src/deployment/cache-domain.ts'
 import type { GenerationEvent } from '../../../src/deployment/generation.ts'
+import { engineError } from '../../../src/engine/errors.ts'
 import { DEFAULT_SAMPLING_PARAMS } from '../../../src/sampling/sampling-params.ts'
 import type { LogprobEntry, SequenceTiming } from '../../../src/worker/messages.ts'
 import { END_ID, idsOf } from '../../support/byte-tokenizer.ts'
@@ -30,6 +31,20 @@ function entry(tokenId: number): LogprobEntry {
 }
 
 describe('a request', () => {
+  it('that limits its wait is begun when the engine has let it in, and refused whole before', async () => {
+    const patient = await stage.read({ maxQueueMs: 100, serviceTier: 'flex' })
+    expect(stage.replica.submitted[0]).toMatchObject({ maxQueueMs: 100, tier: 'flex' })
+    expect(patient.events).toEqual([])
+    stage.replica.update(0, { tokenIds: idsOf('o'), timing: FIRST })
+    await settle()
+    expect(patient.events.map(({ type }) => type)).toEqual(['started', 'delta'])
+    const refused = await stage.read({ maxQueueMs: 100 })
+    const error = engineError('ENGINE_QUEUE_TIMEOUT', { retryAfterSeconds: 2 }).toWire()
+    stage.replica.update(1, { finish: 'error', error })
+    expect(await refused.ended).toMatchObject({ status: 429, retryAfterSeconds: 2 })
+    expect(refused.events).toEqual([])
+  })
+
   it('counts as cached what every one of its choices found', async () => {
     const { events, ended } = await stage.read({ numChoices: 2 })
     for (const [choice, numCachedTokens] of [
@@ -52,6 +67,9 @@ describe('a request', () => {
         promptIds: Int32Array.from(idsOf('hi')),
         params: { ...DEFAULT_SAMPLING_PARAMS, seed: 5n, maxTokens: 8 },
         cacheDomain: cacheDomain({ principal: 'local', cacheSalt: null }),
+        tier: 'default',
+        tenant: 'local',
+        maxQueueMs: null,
       },
     ])
     expect(events.map(({ type }) => type)).toEqual(['started'])

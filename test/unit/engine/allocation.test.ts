@@ -14,7 +14,7 @@ import { makeTestSequence } from '../../support/engine-builders.ts'
 import { makeArrays, makeLimits } from '../../support/fake-executor.ts'
 
 const NUM_SEQS = 32
-const NUM_WARM_STEPS = 4000
+const NUM_WARM_STEPS = 24_000
 const NUM_STEPS = 5000
 const MAX_BYTES_PER_STEP = 8
 
@@ -31,7 +31,7 @@ function makeDecodingEngine() {
     maxBlocksPerSeq,
     numBlocks: maxBlocksPerSeq * NUM_SEQS,
   })
-  const scheduler = new Scheduler(limits)
+  const scheduler = new Scheduler(limits, { targetItl: 'auto' })
   const batch = new InputBatch(limits, makeArrays(limits))
   const drewToken = new Uint8Array(NUM_SEQS)
   for (let index = 0; index < NUM_SEQS; index++) {
@@ -45,6 +45,7 @@ function makeDecodingEngine() {
       if (sequence !== undefined) batch.takeSlot(sequence)
     }
     batch.fill(scheduler.running)
+    scheduler.costModel.observe(batch.numTokens, batch.numKeys, batch.numLogitsRows, 3)
     commitStep(batch, 1, drewToken)
     scheduler.removeFinished()
   }

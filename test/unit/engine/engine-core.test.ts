@@ -172,6 +172,7 @@ describe('EngineCore', () => {
       expect(core.stats()).toMatchObject({
         numRunning: 1,
         numCachedBlocks: 0,
+        predictedWaitMs: 0,
         numFreeBlocks: 15,
         numGeneratedTokens: 1,
       })
@@ -327,6 +328,7 @@ describe('EngineCore', () => {
       numPreemptions: 0,
       numPromptTokens: 5,
       numGeneratedTokens: 2,
+      predictedWaitMs: 0,
       stepMs: 5,
       numScheduledTokens: 5,
     })

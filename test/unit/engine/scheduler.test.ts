@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { checkLimits, checkScheduler } from '../../../src/engine/check-scheduler.ts'
 import type { BatchLimits } from '../../../src/engine/executor.ts'
 import { Scheduler } from '../../../src/engine/scheduler.ts'
 import { type Sequence, SequenceStatus } from '../../../src/engine/sequence.ts'
@@ -18,7 +19,7 @@ function makeScheduler(overrides: Partial<BatchLimits> = {}) {
   /** One step; the shares as `id: tokens`. */
   const step = (): Record<number, number> => {
     scheduler.schedule(0)
-    scheduler.checkIntegrity()
+    checkScheduler(scheduler, limits)
     const shares: Record<number, number> = {}
     for (const sequence of scheduler.running) {
       if (sequence.numScheduledTokens > 0) shares[sequence.id] = sequence.numScheduledTokens
@@ -139,7 +140,7 @@ describe('Scheduler', () => {
     ['fewer logits rows than sequences', { maxLogitsRows: 3 }],
     ['no block', { numBlocks: 0 }],
   ])('refuses limits with %s', (_, limits) => {
-    expect(() => new Scheduler(makeLimits(limits))).toThrow(
+    expect(() => checkLimits(makeLimits(limits))).toThrow(
       expect.objectContaining({ code: 'ENGINE_BAD_LIMITS' }),
     )
   })

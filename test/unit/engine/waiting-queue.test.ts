@@ -16,20 +16,11 @@ function idsOf(queue: WaitingQueue): number[] {
 }
 
 describe('WaitingQueue', () => {
-  it('keeps the order of arrival, and takes the preempted back in front', () => {
+  it('keeps the order in which sequences came', () => {
     const queue = new WaitingQueue()
-    const [first, second, third, fourth] = makeSequences(4) as [
-      Sequence,
-      Sequence,
-      Sequence,
-      Sequence,
-    ]
-    queue.pushBack(third)
-    queue.pushBack(fourth)
-    queue.pushFront(second)
-    queue.pushFront(first)
+    for (const sequence of makeSequences(3)) queue.pushBack(sequence)
     queue.checkIntegrity()
-    expect(idsOf(queue)).toEqual([0, 1, 2, 3])
+    expect(idsOf(queue)).toEqual([0, 1, 2])
   })
 
   it.each([
@@ -48,7 +39,7 @@ describe('WaitingQueue', () => {
   it('is empty again after its only sequence left', () => {
     const queue = new WaitingQueue()
     const [sequence] = makeSequences(1) as [Sequence]
-    queue.pushFront(sequence)
+    queue.pushBack(sequence)
     queue.remove(sequence)
     queue.checkIntegrity()
     expect([queue.head, queue.size]).toEqual([null, 0])

@@ -13,6 +13,7 @@ import type { StartedEvent } from '../../generation-run.ts'
 import type { BodyTranslator, StreamTranslator } from '../../serving.ts'
 import { Choices, wireFinishReason } from './choices.ts'
 import { chatLogprobs, promptLogprobs } from './logprobs.ts'
+import type { TierAnswer } from './service-tiers.ts'
 import { UsageSum } from './usage.ts'
 
 export interface ChatAnswerOptions {
@@ -23,8 +24,7 @@ export interface ChatAnswerOptions {
   readonly hasLogprobs: boolean
   readonly returnsTokenIds: boolean
   readonly includesUsage: boolean
-  /** Echoed when the request named one; `default` is what there is. */
-  readonly hasServiceTier: boolean
+  readonly serviceTier: TierAnswer
 }
 
 function envelope(options: ChatAnswerOptions, started: StartedEvent, object: string): object {
@@ -33,7 +33,7 @@ function envelope(options: ChatAnswerOptions, started: StartedEvent, object: str
     object,
     created: options.created,
     model: started.modelId,
-    ...(options.hasServiceTier ? { service_tier: 'default' } : {}),
+    ...options.serviceTier,
     system_fingerprint: started.systemFingerprint,
   }
 }

@@ -9,6 +9,7 @@ import { chatBody, chatStream } from './chat-answer.ts'
 import { type ChatBody, chatBodySchema } from './chat-schema.ts'
 import { translateChat } from './chat-translate.ts'
 import { findModel } from './model-routes.ts'
+import { tierAnswer } from './service-tiers.ts'
 
 export function chatRoutes(app: FastifyInstance, context: ServingContext): void {
   const schema = {
@@ -37,7 +38,7 @@ function chatPlan(
     hasLogprobs: request.sampling.topLogprobs !== null,
     returnsTokenIds: body.return_token_ids === true,
     includesUsage: body.stream_options?.include_usage === true,
-    hasServiceTier: typeof body.service_tier === 'string',
+    serviceTier: tierAnswer(body.service_tier ?? null),
   }
   return {
     requests: [request],

@@ -24,7 +24,6 @@ export interface ChatBody extends SamplingBody {
   readonly max_completion_tokens?: number | null
   readonly logprobs?: boolean | null
   readonly top_logprobs?: number | null
-  readonly service_tier?: string | null
 }
 
 /** What OpenAI's own answers carry and clients send back; accepted when empty, see `chat-translate.ts`. */

@@ -19,6 +19,7 @@ import {
   promptLogprobs,
   withTop,
 } from './logprobs.ts'
+import type { TierAnswer } from './service-tiers.ts'
 import { UsageSum } from './usage.ts'
 
 /** What the answer begins with when `echo` is asked for; one a prompt. */
@@ -40,6 +41,7 @@ export interface CompletionsAnswerOptions {
   readonly includesUsage: boolean
   /** False when `max_tokens` is 0. */
   readonly hasAnswer: boolean
+  readonly serviceTier: TierAnswer
   /** `null` without `echo`. */
   readonly echo: readonly EchoedPrompt[] | null
 }
@@ -195,6 +197,7 @@ function envelope(options: CompletionsAnswerOptions, started: readonly StartedEv
     object: 'text_completion',
     created: options.created,
     model: started[0]?.modelId,
+    ...options.serviceTier,
     system_fingerprint: started[0]?.systemFingerprint,
   }
 }

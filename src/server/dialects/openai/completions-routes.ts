@@ -16,6 +16,7 @@ import {
 import { type CompletionsBody, completionsBodySchema } from './completions-schema.ts'
 import { translateCompletions } from './completions-translate.ts'
 import { findModel } from './model-routes.ts'
+import { tierAnswer } from './service-tiers.ts'
 
 export function completionsRoutes(app: FastifyInstance, context: ServingContext): void {
   const schema = {
@@ -48,6 +49,7 @@ function completionsPlan(
     returnsTokenIds: body.return_token_ids === true,
     includesUsage: body.stream_options?.include_usage === true,
     hasAnswer: body.max_tokens !== 0,
+    serviceTier: tierAnswer(body.service_tier ?? null),
     echo: body.echo === true ? echoedPrompts(deployments, requests, started) : null,
   })
   return {

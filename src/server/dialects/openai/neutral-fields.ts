@@ -85,7 +85,6 @@ export const chatNeutralFields: readonly NeutralField[] = [
     'labels stored completions, and none are stored',
   ),
   row('store', 'false', isOneOf(false), 'nothing is stored'),
-  row('service_tier', 'auto or default', isOneOf('auto', 'default'), 'there is one tier'),
   row('modalities', '["text"]', isTextOnly, 'answers are text'),
   row('response_format', '{"type": "text"}', isTextFormat, 'answers are text'),
   row('tools', 'an empty array', isEmptyArray, 'no tool is offered'),

@@ -7,6 +7,7 @@ import { Type } from 'typebox'
 import { MAX_TOP_LOGPROBS } from '../../../sampling/sampling-params.ts'
 import { MAX_LOGIT_BIAS_ENTRIES } from '../../../sampling/validate-sampling-params.ts'
 import { booleanField, type Fields, field, integerField, MAX_COUNT, numberField } from './fields.ts'
+import { SERVICE_TIER_NAMES, type ServiceTierName } from './service-tiers.ts'
 
 export interface SamplingBody {
   readonly model: string
@@ -32,11 +33,15 @@ export interface SamplingBody {
   readonly return_token_ids?: boolean | null
   readonly prompt_logprobs?: number | null
   readonly cache_salt?: string | null
+  readonly service_tier?: ServiceTierName | null
+  readonly max_queue_ms?: number | null
 }
 
 export const MAX_STOP_STRINGS = 4
 const MAX_CHOICES = 128
 const MAX_CACHE_SALT_LENGTH = 1024
+/** Ten minutes: longer than any client waits. */
+const MAX_QUEUE_MS = 600_000
 
 const stopString = { type: 'string', minLength: 1 }
 
@@ -131,6 +136,18 @@ export const samplingFields: Fields = {
     0,
     MAX_TOP_LOGPROBS,
     'Log probabilities of the prompt’s tokens, with this many alternatives; not with stream.',
+  ),
+  service_tier: Type.Optional(
+    field(
+      `one of ${SERVICE_TIER_NAMES.join(', ')}`,
+      'Who goes first when not all can: priority (performance), default (auto, on_demand), flex.',
+      { enum: [...SERVICE_TIER_NAMES, null] },
+    ),
+  ),
+  max_queue_ms: integerField(
+    0,
+    MAX_QUEUE_MS,
+    'Milliseconds that the request may wait before it is computed; refused with 429 when it would be or was longer.',
   ),
   cache_salt: Type.Optional(
     field(

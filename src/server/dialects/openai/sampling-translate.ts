@@ -9,10 +9,18 @@ import { DEFAULT_SAMPLING_PARAMS } from '../../../sampling/sampling-params.ts'
 import { conflict, invalidValue, unsupported } from '../../errors.ts'
 import { describe } from '../../validation-error.ts'
 import type { SamplingBody } from './sampling-schema.ts'
+import { servedTier } from './service-tiers.ts'
 
 export type CanonicalSampling = Pick<
   GenerationRequest,
-  'sampling' | 'seed' | 'maxTokens' | 'numChoices' | 'stop' | 'cacheSalt'
+  | 'sampling'
+  | 'seed'
+  | 'maxTokens'
+  | 'numChoices'
+  | 'stop'
+  | 'cacheSalt'
+  | 'serviceTier'
+  | 'maxQueueMs'
 >
 
 export interface RouteSampling {
@@ -44,6 +52,8 @@ export function translateSampling(body: SamplingBody, route: RouteSampling): Can
     numChoices: body.n ?? 1,
     stop: stopOf(body.stop ?? []),
     cacheSalt: body.cache_salt ?? null,
+    serviceTier: servedTier(body.service_tier ?? 'auto'),
+    maxQueueMs: body.max_queue_ms ?? null,
     sampling: {
       ...defaults,
       temperature: body.temperature ?? defaults.temperature,

@@ -1,0 +1,121 @@
+/**
+ * What is left of one step: tokens, logits rows, and milliseconds for prompts beside running streams.
+ *
+ *   step  ├─ decode: every stream's next token ─┼─ prompts: until the target ─┤
+ *
+ * Decode rows are bounded by the fixed limits only (S4 of the scheduler). Once they are taken, `openPrompts` derives
+ * from the cost model how much longer the step may get: up to the wanted inter-token latency, or with `auto` as long
+ * again as decoding alone, so that streams slow down to half at worst and prompts get half the machine at least.
+ * Without streams nobody waits for the step, and only the fixed limits bound it. Allocates nothing.
+ * B1 Some prompt tokens fit in every step, whatever the target, so that prompts end.
+ */
+
+import type { BatchLimits } from './executor.ts'
+import { fitLogitsRows, numLogitsRows } from './logits-rows.ts'
+import type { TargetItl } from './scheduling-options.ts'
+import type { Sequence } from './sequence.ts'
+import type { StepCostModel } from './step-cost-model.ts'
+
+/** Of `auto`: a step below this is faster than anyone reads, and shorter ones would cost prompts much for nothing. */
+const LEAST_TARGET_MS = 10
+/** Of `auto`: a step with prompts beside one without. A little below 2, for the model is never exact. */
+const TARGET_FACTOR = 1.8
+/** Rows that the kernels compute together anyway. */
+const LEAST_PROMPT_TOKENS = 8
+
+export class StepBudget {
+  readonly #limits: BatchLimits
+  readonly #model: StepCostModel
+  readonly #targetItl: TargetItl
+  #tokens = 0
+  #rows = 0
+  /** Left for prompts. In an array, because a number would be boxed. */
+  readonly #ms = Float64Array.of(Number.POSITIVE_INFINITY)
+  #hasPromptTokens = false
+  #numDecodeTokens = 0
+  #numDecodeKeys = 0
+  #numDecodeRows = 0
+
+  constructor(limits: BatchLimits, model: StepCostModel, targetItl: TargetItl) {
+    this.#limits = limits
+    this.#model = model
+    this.#targetItl = targetItl
+  }
+
+  /** No token or no row is left. */
+  get isSpent(): boolean {
+    return this.#tokens === 0 || this.#rows === 0
+  }
+
+  begin(): void {
+    this.#tokens = this.#limits.maxNumBatchedTokens
+    this.#rows = this.#limits.maxLogitsRows
+    this.#ms[0] = Number.POSITIVE_INFINITY
+    this.#hasPromptTokens = false
+    this.#numDecodeTokens = 0
+    this.#numDecodeKeys = 0
+    this.#numDecodeRows = 0
+  }
+
+  /** All decode rows have their share; from now on prompts are fitted. */
+  openPrompts(): void {
+    if (this.#targetItl === 'off' || this.#numDecodeTokens === 0) return
+    const model = this.#model
+    const decodeMs = model.predictMs(
+      this.#numDecodeTokens,
+      this.#numDecodeKeys,
+      this.#numDecodeRows,
+    )
+    const targetMs =
+      this.#targetItl === 'auto'
+        ? Math.max(LEAST_TARGET_MS, TARGET_FACTOR * decodeMs)
+        : this.#targetItl
+    this.#ms[0] = Math.max(0, targetMs - decodeMs)
+  }
+
+  /** Of `numWanted` tokens of the sequence, how many fit; may be 0. */
+  fit(sequence: Sequence, numWanted: number): number {
+    const numTokens = Math.min(numWanted, this.#tokens)
+    return fitLogitsRows(sequence, numTokens, this.#rows)
+  }
+
+  /** As `fit`, within the milliseconds that the target leaves. */
+  fitPrompt(sequence: Sequence, numWanted: number): number {
+    const numFitting = this.fit(sequence, numWanted)
+    if (this.#ms[0]! === Number.POSITIVE_INFINITY) return numFitting
+    const first = sequence.numComputedTokens
+    const numAffordable = this.#model.affordableTokens(this.#ms[0]!, first, numFitting)
+    const least = this.#hasPromptTokens ? 0 : LEAST_PROMPT_TOKENS
+    return this.fit(sequence, Math.min(numFitting, Math.max(numAffordable, least)))
+  }
+
+  /** Rows of a stream. */
+  takeDecode(sequence: Sequence, numTokens: number): void {
+    this.#numDecodeTokens += numTokens
+    this.#numDecodeKeys += numKeys(sequence, numTokens)
+    this.#numDecodeRows += this.#take(sequence, numTokens)
+  }
+
+  takePrompt(sequence: Sequence, numTokens: number): void {
+    this.#hasPromptTokens = true
+    const { tokenMs, keyMs, logitsRowMs } = this.#model
+    const ms = tokenMs * numTokens + keyMs * numKeys(sequence, numTokens)
+    this.#ms[0] = Math.max(0, this.#ms[0]! - ms)
+    this.#ms[0]! -= Math.min(this.#ms[0]!, logitsRowMs * this.#take(sequence, numTokens))
+  }
+
+  #take(sequence: Sequence, numTokens: number): number {
+    const numRows = numLogitsRows(sequence, numTokens)
+    this.#tokens -= numTokens
+    this.#rows -= numRows
+    return numRows
+  }
+}
+
+/** Keys that the sequence's next `numTokens` rows attend to, their own among them. */
+export function numKeys(sequence: Sequence, numTokens: number): number {
+  // n(n+1)/2 without a fraction on the way: a division would make a heap number of every result.
+  const isEven = (numTokens & 1) === 0
+  const triangle = isEven ? (numTokens >> 1) * (numTokens + 1) : numTokens * ((numTokens + 1) >> 1)
+  return numTokens * sequence.numComputedTokens + triangle
+}
