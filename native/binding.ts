@@ -182,7 +182,25 @@ export interface NativeSamplerOptions {
   readonly vocabSize: number
 }
 
-/** One tokenizer, made from the text of a Hugging Face `tokenizer.json`. Immutable; any call may run at any time. */
+/** A SentencePiece vocabulary. As many scores and kinds as tokens; ids are indices. */
+export interface NativePieces {
+  /** No two equal, none empty. */
+  readonly tokens: readonly string[]
+  readonly scores: Float32Array
+  /** 2 unknown, 3 control, 4 user-defined, 6 byte (written `<0xNN>`), anything else normal. */
+  readonly kinds: Uint8Array
+  /** Where a text gets a space before it; `afterTokens`: at its beginning and behind each special and user-defined token. */
+  readonly spacePrefix: 'never' | 'first' | 'afterTokens'
+  /** Around a text that is encoded with special tokens. */
+  readonly beginId?: number
+  readonly endId?: number
+  /** For characters that are neither a token nor written in bytes; absent: they are dropped. */
+  readonly unknownId?: number
+  /** Tokens that take the white space behind them with them. */
+  readonly rightStrippingIds: readonly number[]
+}
+
+/** One tokenizer. Immutable; any call may run at any time. */
 export interface NativeTokenizer {
   readonly vocabSize: number
   encode(text: string, addSpecialTokens: boolean): Int32Array
@@ -190,7 +208,9 @@ export interface NativeTokenizer {
   encodeAsync(text: string, addSpecialTokens: boolean): Promise<Int32Array>
   /** Bytes of one token as the decoder would emit them in the middle of a text; empty for unknown ids. */
   tokenBytes(id: number): Uint8Array
-  /** Whole-sequence decoding by the tokenizer's own decoder, invalid UTF-8 replaced. */
+  /** The same for a token that begins a text: without the space that encoding put there. */
+  firstBytes(id: number): Uint8Array
+  /** `firstBytes` of the first shown id and `tokenBytes` of the others joined, invalid UTF-8 replaced. */
   decode(ids: Int32Array, skipSpecialTokens: boolean): string
   tokenToId(token: string): number | null
   isSpecial(id: number): boolean
@@ -200,7 +220,11 @@ export interface NativeBinding {
   capabilities(): NativeCapabilities
   readonly Model: new (options: NativeModelOptions) => NativeModel
   readonly Sampler: new (options: NativeSamplerOptions) => NativeSampler
-  readonly Tokenizer: new (tokenizerJson: string) => NativeTokenizer
+  readonly Tokenizer: {
+    /** From the text of a Hugging Face `tokenizer.json`. */
+    new (tokenizerJson: string): NativeTokenizer
+    fromPieces(pieces: NativePieces): NativeTokenizer
+  }
 }
 
-export const NATIVE_ABI = 2
+export const NATIVE_ABI = 3

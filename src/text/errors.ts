@@ -42,7 +42,7 @@ const table: Readonly<Record<TextErrorCode, ErrorDefinition>> = {
     status: 422,
     retryable: false,
     message:
-      'tokenizer: expected {field} to be one of {expected}, got {got}; use a checkpoint whose tokenizer is byte-level BPE',
+      'tokenizer: expected {field} to be one of {expected}, got {got}; use a checkpoint with such a tokenizer, or a Hugging Face folder with tokenizer.json',
   },
   TEXT_UNKNOWN_PRE_TOKENIZER: {
     status: 422,

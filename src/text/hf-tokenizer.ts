@@ -5,8 +5,9 @@
  * say. Source: huggingface/transformers, `tokenization_utils_base.py`, for the keys of `tokenizer_config.json`.
  */
 
+import { endsByText } from './end-tokens.ts'
 import { describeValue, reasonOf, textError } from './errors.ts'
-import { END_TOKEN_TEXTS, type TokenizerDescription } from './tokenizer-description.ts'
+import type { TokenizerDescription } from './tokenizer-description.ts'
 
 type JsonObject = Readonly<Record<string, unknown>>
 
@@ -45,11 +46,10 @@ export function describeHfTokenizer(files: HfTokenizerFiles): TokenizerDescripti
   const eosTokenId = idOf('eos_token')
   const ends = new Set(files.endTokenIds ?? [])
   if (eosTokenId !== null) ends.add(eosTokenId)
-  for (const [text, { id, isSpecial }] of added) {
-    if (isSpecial && END_TOKEN_TEXTS.has(text)) ends.add(id)
-  }
+  const special = [...added].filter(([, { isSpecial }]) => isSpecial)
+  for (const id of endsByText(special.map(([text, { id }]) => [text, id] as const))) ends.add(id)
   return {
-    json: files.tokenizerJson,
+    model: { kind: 'huggingFace', json: files.tokenizerJson },
     addedTokens: ids,
     preTokenizer: 'tokenizer.json',
     bosTokenId: idOf('bos_token'),

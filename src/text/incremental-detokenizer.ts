@@ -13,7 +13,7 @@
  * Cost: O(token's bytes) a push, whatever came before.
  */
 
-import type { Token, Tokenizer } from './tokenizer.ts'
+import type { Tokenizer } from './tokenizer.ts'
 
 export interface DetokenizerOptions {
   /** Leave out special tokens, as answers do. Default true. */
@@ -45,9 +45,9 @@ export class IncrementalDetokenizer {
     const token = this.#tokenizer.token(tokenId)
     // A half character stays held across a special token, as in decoding at once.
     if (token.isSpecial && this.#skipsSpecialTokens) return ''
-    if (this.#isAtStart) {
+    if (this.#isAtStart && token.bytes.length > 0) {
       this.#isAtStart = false
-      return this.#pushBytes(bytesAtStart(this.#tokenizer, token))
+      return this.#pushBytes(this.#tokenizer.firstBytes(token.id))
     }
     if (token.isWhole && this.#held.length === 0) return token.text
     return this.#pushBytes(token.bytes)
@@ -67,12 +67,6 @@ export class IncrementalDetokenizer {
     this.#held = numCertain === known.length ? NOTHING : known.slice(numCertain)
     return numCertain === 0 ? '' : decoder.decode(known.subarray(0, numCertain))
   }
-}
-
-/** The tokenizer's own decoder knows its rule for the beginning; it can only show whole characters. */
-function bytesAtStart(tokenizer: Tokenizer, token: Token): Uint8Array {
-  if (!token.isWhole) return token.bytes
-  return Buffer.from(tokenizer.decode(Int32Array.of(token.id), { skipSpecialTokens: false }))
 }
 
 /**

@@ -24,6 +24,7 @@ export function withoutTokenizer(endTokenIds: readonly number[]): Tokenizer {
     },
     token: (id) => ({ id, bytes: NO_BYTES, text: text(id), isWhole: false, isSpecial: true }),
     tokenBytes: () => NO_BYTES,
+    firstBytes: () => NO_BYTES,
     tokenText: text,
     tokenId: () => null,
     isSpecial: () => true,

@@ -1,11 +1,18 @@
 /**
- * What a checkpoint says of its tokenizer, before anything is built: the text of a `tokenizer.json`, the ids that mean
- * something, and the chat templates. Plain data; each checkpoint kind has one reader that makes it.
+ * What a checkpoint says of its tokenizer, before anything is built: what the native tokenizer is made from, the ids
+ * that mean something, and the chat templates. Plain data; each checkpoint kind has one reader that makes it.
  */
 
-export interface TokenizerDescription {
+import type { NativePieces } from '../../native/binding.ts'
+
+export type TokenizerModel =
   /** Text of a Hugging Face `tokenizer.json`. */
-  readonly json: string
+  | { readonly kind: 'huggingFace'; readonly json: string }
+  /** Tokens with scores. */
+  | { readonly kind: 'sentencePiece'; readonly pieces: NativePieces }
+
+export interface TokenizerDescription {
+  readonly model: TokenizerModel
   /** Tokens outside the ordinary vocabulary with the ids that the checkpoint states; building the tokenizer checks them. */
   readonly addedTokens: ReadonlyMap<string, number>
   /** How text is cut, in the checkpoint's own word; for people. */
@@ -21,29 +28,3 @@ export interface TokenizerDescription {
   /** By name; `default` is the one without a name. Empty for a model without. */
   readonly chatTemplates: ReadonlyMap<string, string>
 }
-
-/**
- * Texts of control tokens that end an answer whatever the metadata says: many files name only one of the several that
- * their model was trained to stop at. Source: llama.cpp, `src/llama-vocab.cpp`, special end-of-generation ids.
- */
-export const END_TOKEN_TEXTS: ReadonlySet<string> = new Set([
-  '<|eot_id|>',
-  '<|eom_id|>',
-  '<|im_end|>',
-  '<|end|>',
-  '<|return|>',
-  '<|call|>',
-  '<|endoftext|>',
-  '<|end_of_text|>',
-  '<end_of_turn>',
-  '<end_of_utterance>',
-  '<eos>',
-  '</s>',
-  '<EOT>',
-  '_<EOT>',
-  '[EOT]',
-  '[EOS]',
-  '<|eot|>',
-  '<|eom|>',
-  '<|END_OF_TURN_TOKEN|>',
-])

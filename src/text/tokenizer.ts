@@ -12,7 +12,7 @@
 
 import type { NativeBinding, NativeTokenizer } from '../../native/binding.ts'
 import { describeValue, quote, reasonOf, textError } from './errors.ts'
-import type { TokenizerDescription } from './tokenizer-description.ts'
+import type { TokenizerDescription, TokenizerModel } from './tokenizer-description.ts'
 
 /** One token as text. `bytes` may be a part of a character; must not be written to. */
 export interface Token {
@@ -44,11 +44,13 @@ export interface Tokenizer {
   /** Cached; an unknown id is a token without bytes. */
   token(id: number): Token
   tokenBytes(id: number): Uint8Array
+  /** `tokenBytes` of a token that begins a text: without the space that encoding put before it. */
+  firstBytes(id: number): Uint8Array
   /** For showing one token, as in logprobs. */
   tokenText(id: number): string
   tokenId(text: string): number | null
   isSpecial(id: number): boolean
-  /** A whole text from its beginning, by the tokenizer's own rules; invalid UTF-8 is U+FFFD. */
+  /** A whole text from its beginning: first bytes, then bytes; invalid UTF-8 is U+FFFD. */
   decode(ids: Int32Array, options: { readonly skipSpecialTokens: boolean }): string
 }
 
@@ -85,13 +87,22 @@ export function createTokenizer(
 ): Tokenizer {
   let native: NativeTokenizer
   try {
-    native = new binding.Tokenizer(description.json)
+    native = build(description.model, binding)
   } catch (cause) {
     const details = { field: 'its parts', expected: 'a tokenizer', got: reasonOf(cause) }
     throw textError('TEXT_BAD_TOKENIZER', { details, cause })
   }
   checkIds(native, description)
   return new CachingTokenizer(native, description, options.maxTextBytes ?? DEFAULT_MAX_TEXT_BYTES)
+}
+
+function build(
+  model: TokenizerModel,
+  { Tokenizer }: Pick<NativeBinding, 'Tokenizer'>,
+): NativeTokenizer {
+  return model.kind === 'huggingFace'
+    ? new Tokenizer(model.json)
+    : Tokenizer.fromPieces(model.pieces)
 }
 
 /** The tokenizer library gives added tokens ids of its own where a file's ids do not follow each other. */
@@ -157,6 +168,10 @@ class CachingTokenizer implements Tokenizer {
 
   tokenBytes(id: number): Uint8Array {
     return this.token(id).bytes
+  }
+
+  firstBytes(id: number): Uint8Array {
+    return this.#native.firstBytes(id)
   }
 
   tokenText(id: number): string {

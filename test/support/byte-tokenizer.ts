@@ -26,6 +26,10 @@ export class ByteTokenizer implements Tokenizer {
     return this.token(id).bytes
   }
 
+  firstBytes(id: number): Uint8Array {
+    return this.token(id).bytes
+  }
+
   tokenText(id: number): string {
     return this.token(id).text
   }

@@ -46,6 +46,7 @@ export function fixedTokenizer(
     encode: () => Promise.reject(new Error('encodes nothing')),
     token,
     tokenBytes: (id) => token(id).bytes,
+    firstBytes: (id) => token(id).bytes,
     tokenText: (id) => token(id).text,
     tokenId: () => null,
     isSpecial: (id) => token(id).isSpecial,

@@ -32,7 +32,8 @@ function metadata(changes: Readonly<Record<string, MetadataValue | undefined>> =
 
 // biome-ignore lint/suspicious/noExplicitAny: the JSON's shape is what is tested.
 function json(changes: Readonly<Record<string, MetadataValue | undefined>> = {}): any {
-  return JSON.parse(describeGgufTokenizer(metadata(changes)).json)
+  const { model } = describeGgufTokenizer(metadata(changes))
+  return model.kind === 'huggingFace' ? JSON.parse(model.json) : undefined
 }
 
 describe('describeGgufTokenizer', () => {
@@ -142,16 +143,16 @@ describe('describeGgufTokenizer', () => {
   })
 
   it('refuses other kinds of tokenizer by name', () => {
-    expect(() => describeGgufTokenizer(metadata({ 'tokenizer.ggml.model': 'llama' }))).toThrow(
+    expect(() => describeGgufTokenizer(metadata({ 'tokenizer.ggml.model': 't5' }))).toThrow(
       expect.objectContaining({ code: 'TEXT_UNSUPPORTED_TOKENIZER', status: 422 }),
     )
     expect(() => describeGgufTokenizer(new Map())).toThrow(/got nothing/)
   })
 
   it('refuses a cutter it does not know and lists those it knows', () => {
-    const act = () => describeGgufTokenizer(metadata({ 'tokenizer.ggml.pre': 'kimi-k2' }))
+    const act = () => describeGgufTokenizer(metadata({ 'tokenizer.ggml.pre': 'kimi-k9' }))
     expect(act).toThrow(expect.objectContaining({ code: 'TEXT_UNKNOWN_PRE_TOKENIZER' }))
-    expect(act).toThrow(/"kimi-k2".*default, gpt-2.*smollm.*llama-bpe/)
+    expect(act).toThrow(/"kimi-k9".*default, gpt-2.*smollm.*llama-bpe/)
     expect(PRE_TOKENIZERS.size).toBeGreaterThan(40)
   })
 

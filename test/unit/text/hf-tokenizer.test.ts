@@ -23,7 +23,7 @@ describe('describeHfTokenizer', () => {
       chat_template: chat,
     }
     expect(described(config)).toEqual({
-      json: TOKENIZER,
+      model: { kind: 'huggingFace', json: TOKENIZER },
       addedTokens: new Map([
         ['<|im_end|>', 5],
         ['<think>', 6],

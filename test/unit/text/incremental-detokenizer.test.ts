@@ -63,7 +63,7 @@ describe('IncrementalDetokenizer', () => {
   it('asks the tokenizer for the first token of a text, and only for it', () => {
     const sentencePiece: Tokenizer = {
       ...fixedTokenizer([Buffer.from('<s>'), Buffer.from(' Hello'), Buffer.from(' you')], [0]),
-      decode: (ids) => (ids[0] === 1 ? 'Hello' : 'you'),
+      firstBytes: (id) => Buffer.from(id === 1 ? 'Hello' : 'you'),
     }
     const whole = new IncrementalDetokenizer(sentencePiece, { startsText: true })
     expect([0, 1, 2].map((id) => whole.push(id))).toEqual(['', 'Hello', ' you'])

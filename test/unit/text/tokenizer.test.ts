@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import type { NativeTokenizer } from '../../../native/binding.ts'
+import type { NativePieces, NativeTokenizer } from '../../../native/binding.ts'
 import { createTokenizer, type TokenizerOptions } from '../../../src/text/tokenizer.ts'
 import type { TokenizerDescription } from '../../../src/text/tokenizer-description.ts'
 
 const DESCRIPTION: TokenizerDescription = {
-  json: '{}',
+  model: { kind: 'huggingFace', json: '{}' },
   addedTokens: new Map([['<s>', 3]]),
   preTokenizer: 'none',
   bosTokenId: 3,
@@ -42,6 +42,9 @@ class RecordingNative implements NativeTokenizer {
       Buffer.of()
     )
   }
+  firstBytes(): Uint8Array {
+    return Buffer.of()
+  }
   decode(): string {
     return ''
   }
@@ -59,6 +62,9 @@ function make(description: Partial<TokenizerDescription> = {}, options: Tokenize
     constructor(json: string) {
       super(json, calls)
     }
+    static fromPieces(pieces: NativePieces): Tokenizer {
+      return new Tokenizer(pieces.tokens.join())
+    }
   }
   const tokenizer = createTokenizer({ ...DESCRIPTION, ...description }, { Tokenizer }, options)
   return { tokenizer, calls }
@@ -66,10 +72,10 @@ function make(description: Partial<TokenizerDescription> = {}, options: Tokenize
 
 describe('createTokenizer', () => {
   it('says what the native tokenizer says of a bad description', () => {
-    expect(() => make({ json: 'bad' })).toThrow(
+    expect(() => make({ model: { kind: 'huggingFace', json: 'bad' } })).toThrow(
       expect.objectContaining({ code: 'TEXT_BAD_TOKENIZER' }),
     )
-    expect(() => make({ json: 'bad' })).toThrow(/no model/)
+    expect(() => make({ model: { kind: 'huggingFace', json: 'bad' } })).toThrow(/no model/)
   })
 
   it('refuses a tokenizer that gave an added token another id than the checkpoint states', () => {

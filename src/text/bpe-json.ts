@@ -1,15 +1,15 @@
 /**
- * Writes the text of a Hugging Face `tokenizer.json` for a byte-level BPE vocabulary, wherever that came from.
+ * Writes the text of a Hugging Face `tokenizer.json` for a BPE vocabulary with merges, wherever that came from.
  *
  * Owns nothing and checks nothing: its caller has checked the vocabulary, and the native tokenizer refuses merges whose
  * tokens do not exist. Knows no GGUF keys.
  * Source: huggingface/tokenizers, the serialized form of `Tokenizer`, version 1.0.
  */
 
-import { type Cut, GPT_2_PATTERN, type PreTokenizer } from './pre-tokenizers.ts'
+import { GPT_2_PATTERN, type PreTokenizer } from './pre-tokenizers.ts'
 
-export interface ByteLevelVocabulary {
-  /** In GPT-2's byte alphabet, except special and user-defined ones; index = id. No two are equal. */
+export interface BpeVocabulary {
+  /** In the spelling of `pre`, except special and user-defined ones; index = id. No two are equal. */
   readonly tokens: readonly string[]
   /** Most important first. */
   readonly merges: readonly (readonly [left: string, right: string])[]
@@ -26,23 +26,25 @@ export interface ByteLevelVocabulary {
 }
 
 /** Cost: O(vocabulary). */
-export function byteLevelJson(vocabulary: ByteLevelVocabulary): string {
+export function bpeJson(vocabulary: BpeVocabulary): string {
   const { tokens, merges, pre, addPrefixSpace } = vocabulary
   const rest = JSON.stringify({
     version: '1.0',
     added_tokens: addedTokens(vocabulary),
-    pre_tokenizer: preTokenizer(pre.cuts, addPrefixSpace),
+    normalizer: pre.spelling === 'escapedSpaces' ? replace(' ', '▁') : null,
+    pre_tokenizer: preTokenizer(pre, addPrefixSpace),
     post_processor: postProcessor(vocabulary),
-    decoder: byteLevel({ useRegex: true, addPrefixSpace: false }),
+    decoder: decoder(pre),
   })
   // By hand, because a JavaScript object is no map: a token may be called `__proto__`.
   const vocab = tokens.map((token, id) => `${JSON.stringify(token)}:${id}`).join(',')
-  const head = `"type":"BPE","ignore_merges":${pre.ignoresMerges}`
+  const fallsBack = pre.spelling !== 'byteAlphabet'
+  const head = `"type":"BPE","ignore_merges":${pre.ignoresMerges},"byte_fallback":${fallsBack}`
   const model = `{${head},"vocab":{${vocab}},"merges":${JSON.stringify(merges)}}`
   return `${rest.slice(0, -1)},"model":${model}}`
 }
 
-function addedTokens({ tokens, specialIds, userDefinedIds }: ByteLevelVocabulary): unknown[] {
+function addedTokens({ tokens, specialIds, userDefinedIds }: BpeVocabulary): unknown[] {
   const special = new Set(specialIds)
   const ids = [...specialIds, ...userDefinedIds].sort((a, b) => a - b)
   return ids.map((id) => ({
@@ -60,7 +62,7 @@ function addedTokens({ tokens, specialIds, userDefinedIds }: ByteLevelVocabulary
  * A space before the text is added only where the whole cutter is GPT-2's, as transformers does; llama.cpp ignores the
  * wish for byte-level BPE altogether.
  */
-function preTokenizer(cuts: readonly Cut[], addPrefixSpace: boolean): unknown {
+function preTokenizer({ cuts, spelling }: PreTokenizer, addPrefixSpace: boolean): unknown {
   const parts = cuts.map((cut, index): unknown => {
     if (cut.kind === 'digits') return { type: 'Digits', individual_digits: true }
     if (cut.kind === 'regex') return split(cut.pattern)
@@ -68,10 +70,20 @@ function preTokenizer(cuts: readonly Cut[], addPrefixSpace: boolean): unknown {
     if (index < cuts.length - 1) return split(GPT_2_PATTERN)
     return byteLevel({ useRegex: true, addPrefixSpace: addPrefixSpace && cuts.length === 1 })
   })
-  if (cuts.at(-1)?.kind !== 'gpt-2') {
+  if (spelling === 'byteAlphabet' && cuts.at(-1)?.kind !== 'gpt-2') {
     parts.push(byteLevel({ useRegex: false, addPrefixSpace: false }))
   }
   return parts.length === 1 ? parts[0] : { type: 'Sequence', pretokenizers: parts }
+}
+
+function decoder({ spelling }: PreTokenizer): unknown {
+  if (spelling === 'byteAlphabet') return byteLevel({ useRegex: true, addPrefixSpace: false })
+  const spaces = spelling === 'escapedSpaces' ? [replace('▁', ' ')] : []
+  return { type: 'Sequence', decoders: [...spaces, { type: 'ByteFallback' }, { type: 'Fuse' }] }
+}
+
+function replace(text: string, content: string): unknown {
+  return { type: 'Replace', pattern: { String: text }, content }
 }
 
 function split(pattern: string): unknown {
@@ -87,7 +99,7 @@ function byteLevel(options: { useRegex: boolean; addPrefixSpace: boolean }): unk
   }
 }
 
-function postProcessor({ tokens, beginId, endId }: ByteLevelVocabulary): unknown {
+function postProcessor({ tokens, beginId, endId }: BpeVocabulary): unknown {
   if (beginId === null && endId === null) return null
   const begin = beginId === null ? [] : [specialPiece(tokens, beginId)]
   const end = endId === null ? [] : [specialPiece(tokens, endId)]
