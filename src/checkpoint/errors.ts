@@ -13,7 +13,6 @@ import {
 type PlaceCode =
   | 'CHECKPOINT_BAD_MAGIC'
   | 'CHECKPOINT_UNSUPPORTED_VERSION'
-  | 'CHECKPOINT_SPLIT_FILE'
   | 'CHECKPOINT_TRUNCATED'
   | 'CHECKPOINT_TOO_LARGE'
   | 'CHECKPOINT_BAD_FIELD'
@@ -30,6 +29,8 @@ export type CheckpointErrorCode =
   | 'CHECKPOINT_SHARD_MISMATCH'
   | 'CHECKPOINT_UNSUPPORTED_EXPORT'
   | 'CHECKPOINT_EXTERNAL_DATA'
+  | 'CHECKPOINT_PART_MISSING'
+  | 'CHECKPOINT_SPLIT_MISMATCH'
 
 const place = '{file}: expected {expected} for {field} at byte {offset}, got {got}; {next}'
 
@@ -78,9 +79,20 @@ const table: Readonly<Record<CheckpointErrorCode, ErrorDefinition>> = {
     retryable: false,
     message: '{file}: expected {expected} in {data}, got {got}; fetch the missing file',
   },
+  CHECKPOINT_PART_MISSING: {
+    status: 404,
+    retryable: false,
+    message:
+      '{file}: expected the other parts of this model beside it, found nothing at {part}; fetch the missing file',
+  },
+  CHECKPOINT_SPLIT_MISMATCH: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected {expected} for {field}, got {got}; a part is missing, swapped, doubled or of another model, fetch all parts again',
+  },
   CHECKPOINT_BAD_MAGIC: { status: 422, retryable: false, message: place },
   CHECKPOINT_UNSUPPORTED_VERSION: { status: 422, retryable: false, message: place },
-  CHECKPOINT_SPLIT_FILE: { status: 422, retryable: false, message: place },
   CHECKPOINT_TRUNCATED: { status: 422, retryable: false, message: place },
   CHECKPOINT_TOO_LARGE: { status: 422, retryable: false, message: place },
   CHECKPOINT_BAD_FIELD: { status: 422, retryable: false, message: place },

@@ -5,9 +5,10 @@
  * bytes. A new kind is one more entry in `readers`.
  */
 
-import { open, stat } from 'node:fs/promises'
+import { open, readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ServingError } from '../base/errors.ts'
+import { splitName } from '../base/split-name.ts'
 import type { Checkpoint, OpenedCheckpoint } from './checkpoint.ts'
 import { checkpointError, readFailure } from './errors.ts'
 import { readGguf } from './gguf/gguf-reader.ts'
@@ -35,6 +36,8 @@ interface CheckpointProbe {
   readonly hasConfig: boolean
   /** Of a folder: whether ONNX graphs lie in it, and neither safetensors weights, which go before them. */
   readonly isExported: boolean
+  /** Of a folder without configuration: its one GGUF model. */
+  readonly ggufFile: string | undefined
 }
 
 interface CheckpointReader {
@@ -52,6 +55,12 @@ const readers: readonly CheckpointReader[] = [
     matches: ({ firstBytes }) =>
       firstBytes.length >= 4 && firstBytes.readUInt32LE(0) === GGUF_MAGIC,
     read: readGguf,
+  },
+  {
+    kind: 'gguf',
+    label: 'a folder with one GGUF model',
+    matches: ({ ggufFile }) => ggufFile !== undefined,
+    read: async (path) => readGguf((await oneGgufIn(path)) ?? path),
   },
   {
     kind: 'onnx',
@@ -113,7 +122,8 @@ async function probePath(path: string): Promise<CheckpointProbe> {
       const isDescribed = hasConfig || (await exists(join(path, GENAI_CONFIG)))
       const isExported =
         isDescribed && !(await hasSafetensors(path)) && (await listGraphs(path)).length > 0
-      return { isFolder: true, firstBytes: Buffer.alloc(0), hasConfig, isExported }
+      const ggufFile = isDescribed ? undefined : await oneGgufIn(path)
+      return { isFolder: true, firstBytes: Buffer.alloc(0), hasConfig, isExported, ggufFile }
     }
     // A pipe or a device could block for ever or never end.
     if (!stats.isFile()) throw unsupportedKind(path, 'a regular file', 'a device, pipe or socket')
@@ -122,7 +132,7 @@ async function probePath(path: string): Promise<CheckpointProbe> {
       const { buffer, bytesRead } = await handle.read(Buffer.alloc(PROBE_BYTES), 0, PROBE_BYTES, 0)
       const hasConfig = await exists(join(dirname(path), CONFIG_FILE))
       const firstBytes = buffer.subarray(0, bytesRead)
-      return { isFolder: false, firstBytes, hasConfig, isExported: false }
+      return { isFolder: false, firstBytes, hasConfig, isExported: false, ggufFile: undefined }
     } finally {
       await handle.close()
     }
@@ -130,6 +140,15 @@ async function probePath(path: string): Promise<CheckpointProbe> {
     if (cause instanceof ServingError) throw cause
     throw readFailure(path, 0, cause)
   }
+}
+
+/** A file alone, or the first of parts that all belong together. */
+async function oneGgufIn(folder: string): Promise<string | undefined> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.gguf')).sort()
+  const first = names[0]
+  if (first === undefined) return undefined
+  const whole = splitName(first)?.paths ?? [first]
+  return names.every((name) => whole.includes(name)) ? join(folder, first) : undefined
 }
 
 function describeProbe({ isFolder, firstBytes }: CheckpointProbe): string {

@@ -2,6 +2,7 @@
 
 import { basename } from 'node:path'
 import type { ModelReference } from '../store/model-reference.ts'
+import type { ModelSource } from '../store/source.ts'
 
 /** First the id. */
 export function servedNames(
@@ -10,18 +11,25 @@ export function servedNames(
 ): readonly string[] {
   if (configured !== null) return [...new Set(configured)]
   if (entry !== null) return [entry.id]
+  return [nameOfFile(fileOf(source))]
+}
+
+function fileOf(source: ModelSource): string {
   switch (source.kind) {
     case 'file':
-      return [nameOfFile(source.path)]
+      return source.path
     case 'url':
-      return [nameOfFile(decodeURIComponent(new URL(source.url).pathname))]
+      return decodeURIComponent(new URL(source.url).pathname)
     case 'hf':
-      return [nameOfFile(source.file)]
+      return source.file
     case 'pypi':
-      return [nameOfFile(source.member)]
+      return source.member
+    case 'joined':
+      return source.parts.map(fileOf)[0] ?? ''
   }
 }
 
+/** Without what says that it is a part of several. */
 function nameOfFile(path: string): string {
-  return basename(path).replace(/\.gguf$/i, '') || 'model'
+  return basename(path).replace(/(?:-\d{5}-of-\d{5})?\.gguf(?:\.part\d+)?$/i, '') || 'model'
 }

@@ -16,7 +16,11 @@ import { type ModelSource, parseSource } from './source.ts'
 const CatalogFile = Type.Object(
   {
     id: Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,63}$' }),
-    source: Type.String({ minLength: 1 }),
+    source: Type.Union([
+      Type.String({ minLength: 1 }),
+      // Parts that follow each other.
+      Type.Array(Type.String({ minLength: 1 }), { minItems: 2 }),
+    ]),
     sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
     sizeBytes: Type.Integer({ minimum: 1 }),
     licence: Type.String({ minLength: 1 }),
@@ -86,7 +90,7 @@ async function readEntry(file: string): Promise<CatalogEntry> {
     throw invalid(file, first?.message ?? 'another value', first?.instancePath || 'the top level')
   }
   const { default: isDefault = false, source, ...rest } = value as Static<typeof CatalogFile>
-  const parsed = parseSource(source, file)
+  const parsed = parseSource(typeof source === 'string' ? source : source.join(' + '), file)
   if (parsed.kind === 'file') throw invalid(file, 'a path of one machine', 'source')
   return { ...rest, source: parsed, isDefault }
 }

@@ -1,7 +1,7 @@
-/** Models of this machine that stay where they are, be they a file or a folder of files. Decides which; owns nothing. */
+/** Models of this machine that stay where they are, be they one file or several. Decides which; owns nothing. */
 
 import { digestOfFile, hashLocalFile, knownDigest } from './local-file.ts'
-import { digestOfFolder, folderOf, hashLocalFolder, knownFolder } from './local-folder.ts'
+import { digestOfFiles, hashLocalFiles, knownFiles, localFilesOf } from './local-files.ts'
 import type { StoredModel } from './model-store.ts'
 import type { ProgressListener } from './sources/source-fetcher.ts'
 import type { StoreFolder } from './store-folder.ts'
@@ -11,8 +11,8 @@ export async function knownLocalModel(
   store: StoreFolder,
   path: string,
 ): Promise<StoredModel | undefined> {
-  const folder = await folderOf(path)
-  return folder === undefined ? knownDigest(store, path) : knownFolder(store, path, folder)
+  const files = await localFilesOf(path)
+  return files === undefined ? knownDigest(store, path) : knownFiles(store, files)
 }
 
 /** Hash what lies at `path` and remember it. @throws ServingError STORE_FILE_NOT_FOUND; the signal's reason */
@@ -20,11 +20,11 @@ export async function hashLocalModel(
   store: StoreFolder,
   path: string,
   onProgress: ProgressListener,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<StoredModel> {
-  const folder = await folderOf(path)
-  if (folder === undefined) return hashLocalFile(store, path, onProgress, signal)
-  return hashLocalFolder(store, { path, folder }, onProgress, signal)
+  const files = await localFilesOf(path)
+  if (files === undefined) return hashLocalFile(store, path, onProgress, signal)
+  return hashLocalFiles(store, files, onProgress, signal)
 }
 
 /**
@@ -37,7 +37,7 @@ export async function digestOfLocalModel(
   onProgress: ProgressListener,
   signal?: AbortSignal,
 ): Promise<string> {
-  const folder = await folderOf(path)
-  if (folder === undefined) return digestOfFile(path, onProgress, signal)
-  return digestOfFolder(folder, onProgress, signal)
+  const files = await localFilesOf(path)
+  if (files === undefined) return digestOfFile(path, onProgress, signal)
+  return digestOfFiles(files, onProgress, signal)
 }

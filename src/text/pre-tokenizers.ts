@@ -4,8 +4,8 @@
  *
  * Data only. A cutter is written as Hugging Face's `tokenizer.json` writes it, in order: regular expressions (each
  * match and each gap becomes a piece) or single digits, then GPT-2's byte alphabet. Where the model's own
- * `tokenizer.json` is known to differ in letter but not in effect from llama.cpp's list, the former is used; so also
- * where llama.cpp cuts by hand what the original cuts by an expression (`kimi-k2`, `afmoe`).
+ * `tokenizer.json` is known and differs from llama.cpp's list, the former is used, because the model was trained with
+ * it: llama.cpp writes upper and lower case as `[^a-z]` and `[^A-Z]`, and cuts `kimi-k2` and `afmoe` by hand.
  *
  * Source: llama.cpp, `src/llama-vocab.cpp` (names, regular expressions, `ignore_merges`, `add_bos`, `byte_encode`).
  */

@@ -50,7 +50,9 @@ describe('SentencePiece text', () => {
     const random = seededRandom(11)
     for (let round = 0; round < 500; round += 1) {
       const length = 1 + random.below(12)
-      const points = Array.from({ length }, () => random.below(random.below(2) === 0 ? 128 : 0xd800))
+      const points = Array.from({ length }, () =>
+        random.below(random.below(2) === 0 ? 128 : 0xd800),
+      )
       const text = String.fromCodePoint(...points).replaceAll('▁', '')
       const ids = await tokenizer.encode(text, { addSpecialTokens: false })
       const detokenizer = new IncrementalDetokenizer(tokenizer, { startsText: true })
@@ -84,9 +86,15 @@ describe('a SentencePiece vocabulary', () => {
   it('has control and unknown tokens as special ones, and ends at its own ends', () => {
     const tokenizer = make()
     const special = Array.from({ length: tokenizer.vocabSize }, (_, id) => id)
-    const names = special.filter((id) => tokenizer.isSpecial(id)).map((id) => tokenizer.tokenText(id))
+    const names = special
+      .filter((id) => tokenizer.isSpecial(id))
+      .map((id) => tokenizer.tokenText(id))
     expect(names).toEqual(['<unk>', '<s>', '</s>', '<|end|>', '<|endoftext|>'])
-    expect(tokenizer.endTokenIds.map((id) => tokenizer.tokenText(id))).toEqual(['</s>', '<|end|>', '<|endoftext|>'])
+    expect(tokenizer.endTokenIds.map((id) => tokenizer.tokenText(id))).toEqual([
+      '</s>',
+      '<|end|>',
+      '<|endoftext|>',
+    ])
     expect([tokenizer.bosTokenId, tokenizer.eosTokenId]).toEqual([1, 2])
   })
 

@@ -40,7 +40,10 @@ function byteFallback(pre: string, special: readonly string[]) {
     ['tokenizer.ggml.model', 'gpt2'],
     ['tokenizer.ggml.pre', pre],
     ['tokenizer.ggml.tokens', [...bytes, 'l', 'o', 'lo', '\n', '\n\n', '▁', ...special]],
-    ['tokenizer.ggml.token_type', [...bytes.map(() => 6), 1, 1, 1, 1, 1, 1, ...special.map(() => 3)]],
+    [
+      'tokenizer.ggml.token_type',
+      [...bytes.map(() => 6), 1, 1, 1, 1, 1, 1, ...special.map(() => 3)],
+    ],
     ['tokenizer.ggml.merges', ['l o', '\n \n']],
   ])
   return createTokenizer(describeGgufTokenizer(metadata), binding)

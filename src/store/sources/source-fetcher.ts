@@ -29,6 +29,8 @@ export interface FetchContext {
   /** What the weights must be; `null` = not pinned. */
   readonly sha256: string | null
   readonly sizeBytes: number | null
+  /** No more is unpacked or downloaded of one file. */
+  readonly maxBytes: number
   readonly onProgress: ProgressListener
   readonly signal: AbortSignal
 }

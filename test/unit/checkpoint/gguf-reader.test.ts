@@ -274,12 +274,6 @@ describe('metadata that lies', () => {
     expect(error.code).toBe('CHECKPOINT_BAD_FIELD')
     expect(error.message).toContain('general.alignment')
   })
-
-  it('is refused for a part of a split model', async () => {
-    const error = await errorOf({ metadata: [['split.count', { type: 'u16', value: 3 }]] })
-    expect(error.code).toBe('CHECKPOINT_SPLIT_FILE')
-    expect(error.message).toContain('llama-gguf-split --merge')
-  })
 })
 
 function nestOnce(inner: GgufValue): Buffer {

@@ -103,8 +103,8 @@ describe('resolveModel', () => {
     ['smollm2-135m', 'did you mean "smollm2-135m-instruct"?'],
     ['smolm2-135m-instrct', 'did you mean "smollm2-135m-instruct"?'],
     ['owner/name', 'for the hub write hf:owner/name/FILE'],
-    ['gpt-4', 'the catalog has: smollm2-135m-instruct'],
-    ['x'.repeat(300), 'the catalog has: smollm2-135m-instruct'],
+    ['gpt-4', 'the catalog has: gemma-3-270m, smollm2-135m-instruct'],
+    ['x'.repeat(300), 'the catalog has: gemma-3-270m, smollm2-135m-instruct'],
   ])('answers the unknown name %s with what there is', async (name, hint) => {
     const catalog = await readCatalog(SHIPPED)
     expect(() => resolveModel(name, { catalog, folder })).toThrow(hint)
