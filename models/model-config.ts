@@ -7,6 +7,7 @@
  */
 
 import type { KvLayer } from '../src/graph/graph.ts'
+import type { GatedOptions, RouterOptions } from '../src/graph/operator-options.ts'
 
 /** One way of rotating queries and keys. Layers name theirs by its place in `ropes`. */
 export interface RopeSetting {
@@ -32,6 +33,37 @@ export interface LayerConfig {
   readonly window: number | null
   /** Absent = the model's. */
   readonly attentionScale?: number
+  /** One MLP of the model's `intermediateSize` although the model has experts. */
+  readonly isDense?: boolean
+}
+
+/** A mixture of experts in place of an MLP. */
+export interface ExpertsConfig {
+  readonly numExperts: number
+  /** Inner width of each. */
+  readonly size: number
+  readonly router: Omit<RouterOptions, 'correction'>
+  /** Whether a vector corrects the scores for choosing. */
+  readonly hasCorrection: boolean
+  /** Whether the router and the experts have biases. */
+  readonly hasBias: boolean
+  /** What every row goes through besides; gated: times the sigmoid of one more logit. */
+  readonly shared: { readonly size: number; readonly isGated: boolean } | null
+  readonly unit: Omit<GatedOptions, 'layout'>
+}
+
+/** Latent attention: keys and values of all heads are made from one short vector a token, which is what is kept. */
+export interface LatentConfig {
+  /** Width that queries are squeezed through; `null` = they are not. */
+  readonly queryRank: number | null
+  readonly kvRank: number
+  /** Numbers of a head that are not rotated, and that are. */
+  readonly nopeDim: number
+  readonly ropeDim: number
+  /** Width of a head's value. */
+  readonly valueDim: number
+  /** Of the norms of what is squeezed. */
+  readonly epsilon: number
 }
 
 export interface NormConfig {
@@ -92,6 +124,10 @@ export interface ModelConfig {
   readonly logitScale: number
   /** c · tanh(x / c) of the logits, after `logitScale`. */
   readonly logitSoftcap: number | null
+  /** Absent = each layer has one MLP. */
+  readonly experts?: ExpertsConfig
+  /** Absent = grouped query attention. */
+  readonly latent?: LatentConfig
   /** What a layer keeps for each token, where that is not `numKvHeads` × `headDim` (latent attention). */
   readonly kvLayer?: KvLayer
 }

@@ -5,36 +5,46 @@
 
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import { cohere2 } from './cohere2.ts'
+import { deepseekV3 } from './deepseek-v3.ts'
 import { modelError } from './errors.ts'
 import { gemma2 } from './gemma2.ts'
 import { gemma3 } from './gemma3.ts'
 import { glm4 } from './glm4.ts'
+import { gptOss } from './gpt-oss.ts'
 import { gpt2 } from './gpt2.ts'
 import { granite } from './granite.ts'
 import { llama } from './llama.ts'
 import { mistral } from './mistral.ts'
+import { mixtral } from './mixtral.ts'
 import type { ModelDefinition } from './model-definition.ts'
 import { olmo2 } from './olmo2.ts'
 import { phi3 } from './phi3.ts'
 import { qwen2 } from './qwen2.ts'
+import { qwen2Moe } from './qwen2-moe.ts'
 import { qwen3 } from './qwen3.ts'
+import { qwen3Moe } from './qwen3-moe.ts'
 import { shown } from './reading/config-keys.ts'
 import { smollm3 } from './smollm3.ts'
 import { starcoder2 } from './starcoder2.ts'
 
 const DEFINITIONS: readonly ModelDefinition[] = [
   cohere2,
+  deepseekV3,
   gemma2,
   gemma3,
   glm4,
   gpt2,
+  gptOss,
   granite,
+  mixtral, // in GGUF a `llama` with experts
   llama,
   mistral,
   olmo2,
   phi3,
   qwen2,
+  qwen2Moe,
   qwen3,
+  qwen3Moe,
   smollm3,
   starcoder2,
 ]

@@ -7,12 +7,13 @@
  */
 
 import type { GraphValue } from '../../src/graph/graph.ts'
-import type { Block, LayerShape, PartTensors } from './block.ts'
+import type { Block, LayerShape, LayerTensor, NamedTensor, PartTensors } from './block.ts'
+import { DENSE } from './expected-tensors.ts'
 import type { DecoderLayer } from './layer.ts'
 
 export const attention: Block = { parts, build }
 
-function parts({ config, names }: LayerShape): readonly PartTensors[] {
+function parts({ config, names }: LayerShape): readonly LayerTensor[] {
   const { hiddenSize, numHeads, numKvHeads, headDim, biases } = config
   const queryWidth = numHeads * headDim
   const kvWidth = numKvHeads * headDim
@@ -24,8 +25,10 @@ function parts({ config, names }: LayerShape): readonly PartTensors[] {
         { part: 'attn_k', shape: [kvWidth, hiddenSize], bias },
         { part: 'attn_v', shape: [kvWidth, hiddenSize], bias },
       ]
+  const sinks: NamedTensor[] =
+    names.sinks === null ? [] : [{ name: names.sinks, shape: [numHeads], formats: DENSE }]
   const output = { part: 'attn_output', shape: [hiddenSize, queryWidth] } as const
-  return [...qkv, ...qkNorms(config), { ...output, bias: biases.attentionOutput }]
+  return [...qkv, ...qkNorms(config), ...sinks, { ...output, bias: biases.attentionOutput }]
 }
 
 function qkNorms({ qkNorm, numHeads, numKvHeads, headDim }: LayerShape['config']): PartTensors[] {
@@ -52,6 +55,7 @@ function build(layer: DecoderLayer, x: GraphValue): GraphValue {
     rope,
     window: config.window,
     softcap,
+    sinks: names.sinks === null ? null : layer.tensor(names.sinks),
   })
   return layer.linear(attended, ['attn_output'])
 }

@@ -6,6 +6,7 @@
 
 import type { GraphValue } from '../../src/graph/graph.ts'
 import type { ModelConfig, Presence } from '../model-config.ts'
+import type { ExpectedTensor } from '../tensor-check.ts'
 import type { DecoderLayer } from './layer.ts'
 import type { ResidualStream } from './residual-stream.ts'
 import type { Part, TensorNames } from './tensor-names.ts'
@@ -18,6 +19,11 @@ export interface PartTensors {
   readonly bias: Presence
 }
 
+/** A tensor that is no part with a bias of its own, under its whole name within the layer. */
+export type NamedTensor = ExpectedTensor
+
+export type LayerTensor = PartTensors | NamedTensor
+
 /** The layer whose tensors are asked for. */
 export interface LayerShape {
   readonly config: ModelConfig
@@ -26,11 +32,11 @@ export interface LayerShape {
 }
 
 export interface Block {
-  parts(layer: LayerShape): readonly PartTensors[]
+  parts(layer: LayerShape): readonly LayerTensor[]
   build(layer: DecoderLayer, x: GraphValue): GraphValue
 }
 
 export interface Wiring {
-  parts(layer: LayerShape): readonly PartTensors[]
+  parts(layer: LayerShape): readonly LayerTensor[]
   build(layer: DecoderLayer, stream: ResidualStream): void
 }

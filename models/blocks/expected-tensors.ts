@@ -31,7 +31,8 @@ export function expectedTensors(
   tensors.push(...ropeTensors(config, names))
   for (let index = 0; index < config.numLayers; index++) {
     for (const part of layer.parts({ config, names, index })) {
-      tensors.push(...partTensors(names, index, part))
+      if ('part' in part) tensors.push(...partTensors(names, index, part))
+      else tensors.push({ ...part, name: names.inLayer(index, part.name) })
     }
   }
   return tensors

@@ -48,6 +48,15 @@ export class DecoderLayer {
     return tensorOf(this.#checkpoint, this.names.part(this.index, part, 'weight'))
   }
 
+  /** Under its whole name within the layer. */
+  tensor(name: string): TensorInfo {
+    return tensorOf(this.#checkpoint, this.names.inLayer(this.index, name))
+  }
+
+  has(name: string): boolean {
+    return this.#checkpoint.tensors.has(this.names.inLayer(this.index, name))
+  }
+
   /** `null` when the checkpoint has none. */
   bias(part: Part): TensorInfo | null {
     const name = this.names.part(this.index, part, 'bias')

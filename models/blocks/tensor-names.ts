@@ -6,6 +6,7 @@
  * matrix. Reads no bytes.
  */
 
+import { invariant } from '../../src/base/errors.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 
 /** Parts of a layer, by GGUF's words for them. */
@@ -25,6 +26,15 @@ export type Part =
   | 'ffn_gate_up'
   | 'ffn_down'
   | 'post_ffw_norm'
+  | 'attn_q_a'
+  | 'attn_q_a_norm'
+  | 'attn_q_b'
+  | 'attn_kv_a_mqa'
+  | 'attn_kv_a_norm'
+  | 'ffn_gate_inp'
+  | 'ffn_gate_shexp'
+  | 'ffn_up_shexp'
+  | 'ffn_down_shexp'
 
 export interface NameTable {
   /** In front of all names but the head's; a checkpoint may leave it off altogether. */
@@ -40,6 +50,38 @@ export interface NameTable {
   readonly parts: Readonly<Partial<Record<Part, string>>>
   /** `columns`: matrices of layers are stored [in, out]. */
   readonly layout?: 'rows' | 'columns'
+  /** Whole names within a layer, of what not every decoder has. */
+  readonly sinks?: string
+  readonly experts?: ExpertNames
+  readonly latent?: LatentNames
+}
+
+/** The matrices that make keys and values of a latent vector: joined, or (GGUF) apart. */
+export interface LatentNames {
+  readonly joined: string
+  readonly key?: string
+  readonly value?: string
+}
+
+/**
+ * Whole names within a layer. With `{}` in the number's place each expert has a tensor of its own; without, one tensor
+ * holds those of all, [experts, …].
+ */
+export interface ExpertNames {
+  /** Gate and up, or one name for both together. */
+  readonly gateUp: readonly string[]
+  readonly down: string
+  /** Of models whose experts have biases. */
+  readonly gateUpBias?: readonly string[]
+  readonly downBias?: string
+  /** `columns`: the experts' matrices are stored [in, out]. */
+  readonly layout?: 'rows' | 'columns'
+  /** Where both are one: gate and up alternate. */
+  readonly isInterleaved?: boolean
+  /** Of models whose router has one: what is added to its scores. */
+  readonly correction?: string
+  /** Of models with one: the matrix of the shared expert's gate, and how it is stored. */
+  readonly sharedGate?: { readonly name: string; readonly isVector: boolean }
 }
 
 export type NameTables = Readonly<Record<Checkpoint['kind'], NameTable>>
@@ -122,6 +164,17 @@ export function namesWith(...all: readonly NameChanges[]): NameTables {
   return { gguf: changed('gguf'), safetensors: changed('safetensors') }
 }
 
+/** Tables with names that are no parts. */
+export function extended(
+  { gguf, safetensors }: NameTables,
+  extras: Readonly<Record<Checkpoint['kind'], Pick<NameTable, 'sinks' | 'experts' | 'latent'>>>,
+): NameTables {
+  return {
+    gguf: { ...gguf, ...extras.gguf },
+    safetensors: { ...safetensors, ...extras.safetensors },
+  }
+}
+
 /** A table's names in one checkpoint: with its prefix, or without where the checkpoint leaves it off. */
 export class TensorNames {
   readonly layout: 'rows' | 'columns'
@@ -143,6 +196,22 @@ export class TensorNames {
   get positions(): string | null {
     const { positions } = this.#table
     return positions === undefined ? null : `${this.#prefix}${positions}`
+  }
+
+  get sinks(): string | null {
+    return this.#table.sinks ?? null
+  }
+
+  get experts(): ExpertNames {
+    const { experts } = this.#table
+    invariant(experts !== undefined, 'L5', 'an architecture with experts names them')
+    return experts
+  }
+
+  get latent(): LatentNames {
+    const { latent } = this.#table
+    invariant(latent !== undefined, 'L6', 'an architecture with latent attention names its parts')
+    return latent
   }
 
   get head(): string {

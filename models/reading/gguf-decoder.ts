@@ -17,6 +17,10 @@ export interface GgufDecoder {
   /** `null` = positions are not rotated in. */
   readonly style: RopeSetting['style'] | null
   readonly norm: 'rms' | 'layer'
+  /** Default true: the ends of YaRN's ramp are whole pairs. */
+  readonly isYarnTruncated?: boolean
+  /** Default false: values are as wide as keys. */
+  readonly hasOwnValueLength?: boolean
 }
 
 /** Of what the tensors say. */
@@ -30,12 +34,15 @@ const AS_STORED: ModelConfig['biases'] = {
 /** With silu, full attention in all layers, and biases where the tensors have them. */
 export function readGgufDecoder(
   checkpoint: Checkpoint,
-  { modelType, architecture, style, norm }: GgufDecoder,
+  decoder: GgufDecoder,
 ): { readonly keys: ConfigKeys; readonly config: ModelConfig } {
+  const { modelType, architecture, style, norm } = decoder
+  const { isYarnTruncated = true, hasOwnValueLength = false } = decoder
   const keys = ConfigKeys.ofGguf(checkpoint, architecture)
-  const sizes = readGgufSizes(keys, checkpoint)
+  const sizes = readGgufSizes(keys, checkpoint, { hasOwnValueLength })
   const { headDim, numLayers } = sizes
-  const read = style === null ? null : readGgufRope(keys, checkpoint, { ...sizes, style })
+  const geometry = { ...sizes, isYarnTruncated }
+  const read = style === null ? null : readGgufRope(keys, checkpoint, { ...geometry, style })
   const config: ModelConfig = {
     ...PLAIN,
     modelType,

@@ -21,12 +21,14 @@ export interface GgufRopeGeometry {
   readonly headDim: number
   readonly style: RopeSetting['style']
   readonly maxContextTokens: number
+  /** Default true: the ends of YaRN's ramp are whole pairs. */
+  readonly isYarnTruncated?: boolean
 }
 
 export function readGgufRope(
   keys: ConfigKeys,
   checkpoint: Checkpoint,
-  { headDim, style, maxContextTokens }: GgufRopeGeometry,
+  { headDim, style, maxContextTokens, isYarnTruncated = true }: GgufRopeGeometry,
 ): ReadRope {
   const rotaryDim = keys.integer('rope.dimension_count', { least: 2, most: headDim }, headDim)
   if (rotaryDim % 2 !== 0) throw keys.unsupported('rope.dimension_count', rotaryDim, 'even')
@@ -46,7 +48,8 @@ export function readGgufRope(
   if (checkpoint.tensors.has(SHORT_FACTORS_TENSOR))
     return readLongrope(keys, plain, maxContextTokens)
   if (type === 'yarn') {
-    return { rope: readYarn(keys, plain, factor, maxContextTokens), maxContextTokens }
+    const scaling = { factor, isTruncated: isYarnTruncated }
+    return { rope: readYarn(keys, plain, scaling, maxContextTokens), maxContextTokens }
   }
   keys.neutral('rope.scaling.attn_factor', [0, 1])
   if (type === 'none') return { rope: plain, maxContextTokens }
@@ -64,11 +67,11 @@ function readLongrope(keys: ConfigKeys, rope: RopeSetting, maxContextTokens: num
   }
 }
 
-/** The ramp's ends are whole; the magnitude follows from the factor, times a stated one. */
+/** The magnitude follows from the factor, times a stated one. */
 function readYarn(
   keys: ConfigKeys,
   rope: RopeSetting,
-  factor: number,
+  { factor, isTruncated }: { readonly factor: number; readonly isTruncated: boolean },
   maxContextTokens: number,
 ): RopeSetting {
   const context = readOriginalContext(keys, maxContextTokens)
@@ -76,7 +79,7 @@ function readYarn(
   keys.neutral('rope.scaling.yarn_ext_factor', [1])
   const fast = keys.number('rope.scaling.yarn_beta_fast', FACTOR, 32)
   const slow = keys.number('rope.scaling.yarn_beta_slow', FACTOR, 1)
-  const scaling = { factor, context, fast, slow, isTruncated: true }
+  const scaling = { factor, context, fast, slow, isTruncated }
   const stated = keys.number('rope.scaling.attn_factor', ANY, 0) || 1
   const magnitude = yarnMagnitude(factor, 0, 0) * stated
   return { ...rope, factors: yarnFactors(rope, scaling), magnitude }

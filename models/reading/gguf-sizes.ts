@@ -12,8 +12,17 @@ import type { ConfigKeys } from './config-keys.ts'
 import { ggufEosTokenIds } from './eos-token-ids.ts'
 import type { Sizes } from './json-sizes.ts'
 
+export interface GgufSizeOptions {
+  /** Values need not be as wide as keys; the architecture reads their width itself. */
+  readonly hasOwnValueLength?: boolean
+}
+
 /** @throws ServingError MODEL_BAD_METADATA, MODEL_UNSUPPORTED_FEATURE */
-export function readGgufSizes(keys: ConfigKeys, checkpoint: Checkpoint): Sizes {
+export function readGgufSizes(
+  keys: ConfigKeys,
+  checkpoint: Checkpoint,
+  { hasOwnValueLength = false }: GgufSizeOptions = {},
+): Sizes {
   const hiddenSize = keys.integer('embedding_length', SIZE)
   const numHeads = keys.integer('attention.head_count', COUNT)
   const numKvHeads = keys.integer('attention.head_count_kv', COUNT, numHeads)
@@ -24,7 +33,7 @@ export function readGgufSizes(keys: ConfigKeys, checkpoint: Checkpoint): Sizes {
   if (!Number.isInteger(headDim)) {
     throw keys.unsupported('attention.head_count', numHeads, `a divisor of ${hiddenSize}`)
   }
-  keys.neutral('attention.value_length', [headDim])
+  if (!hasOwnValueLength) keys.neutral('attention.value_length', [headDim])
   const vocabSize = readVocabSize(checkpoint, keys)
   return {
     hiddenSize,

@@ -112,7 +112,7 @@ describe('llama configuration from GGUF', () => {
   })
 
   it.each([
-    ['llama.expert_count', 8],
+    ['llama.expert_used_count', 8],
     ['llama.attention.clamp_kqv', 8],
     ['llama.attention.sliding_window', 128],
     ['llama.attention.causal', false],
