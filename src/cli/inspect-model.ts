@@ -9,6 +9,7 @@ import { loadConfig } from '../config/load-config.ts'
 import { formatBytes } from '../config/option.ts'
 import { planEngine } from '../deployment/engine-plan.ts'
 import { type ModelFacts, readModelFacts } from '../deployment/model-facts.ts'
+import { type ModelProfile, profileModel } from '../deployment/model-profile.ts'
 import type { StoredModel } from '../store/model-store.ts'
 import { flagsOf } from './config-flags.ts'
 import { openModelAccess } from './model-access.ts'
@@ -27,6 +28,8 @@ export interface Inspection {
   readonly kvMemoryBytes: number
   readonly maxContextTokens: number
   readonly maxNumSeqs: number
+  /** Every choice on this machine. */
+  readonly profile: ModelProfile
 }
 
 export async function inspectModel(
@@ -62,6 +65,7 @@ export async function inspectModel(
       kvMemoryBytes,
       maxContextTokens: plan.maxContextTokens,
       maxNumSeqs,
+      profile: profileModel(facts, hardware),
     }
     const text = parsed.json === true ? inspectionJson(inspection) : inspectionText(inspection)
     process.stdout.write(`${text}\n`)
@@ -130,7 +134,8 @@ export function inspectionText(inspection: Inspection): string {
         line(format, formatBytes(bytes), numTensors === 1 ? '1 tensor' : `${numTensors} tensors`),
       ),
     ],
-    ['Memory', memoryLines(inspection)],
+    ['Memory as configured', memoryLines(inspection)],
+    ['Every choice on this machine', profileLines(inspection.profile)],
   ]
   return sections.map(([title, lines]) => `${title}\n${describe(lines)}`).join('\n\n')
 }
@@ -177,6 +182,31 @@ function memoryLines(inspection: Inspection): DescribedLine[] {
   ]
 }
 
+/** A line for each format of weights, one for each type of KV, and the advice. */
+function profileLines({ rows, advised, reason }: ModelProfile): DescribedLine[] {
+  const tokens = (count: number) => count.toLocaleString('en')
+  const room = (weights: string) =>
+    rows
+      .filter((row) => row.weights === weights)
+      .map(({ kv, roomTokens }) => `${tokens(roomTokens)} tokens of ${kv} KV`)
+      .join(' or ')
+  const weights = rows.filter(({ kv }) => kv === rows[0]?.kv)
+  const kvs = rows.filter((row) => row.weights === rows[0]?.weights)
+  return [
+    ...weights.map((row) => ({
+      name: `--weights ${row.weights}`,
+      value: formatBytes(row.weightsBytes),
+      reason: row.roomTokens === 0 ? 'does not fit' : `room for ${room(row.weights)}`,
+    })),
+    ...kvs.map(({ kv, kvBytesPer1000Tokens }) => ({
+      name: `--kv-dtype ${kv}`,
+      value: formatBytes(kvBytesPer1000Tokens),
+      reason: 'for 1,000 tokens',
+    })),
+    { name: 'advised', value: `--weights ${advised.weights}`, reason },
+  ]
+}
+
 export function inspectionJson(inspection: Inspection): string {
   const { facts, model, kvBytesPerToken, kvMemoryBytes, kvDtype } = inspection
   const { tokenizer, checkpoint } = facts
@@ -204,6 +234,7 @@ export function inspectionJson(inspection: Inspection): string {
         kvMemoryBytes,
         maxContextTokens: inspection.maxContextTokens,
       },
+      profile: inspection.profile,
       tensors: [...checkpoint.tensors.values()].map(({ name, format, shape, byteLength }) => ({
         name,
         format,

@@ -27,8 +27,8 @@ export interface EnginePlan {
 }
 
 /** Packed weights beside the mapped file while it is read; the promise of issue 3 on resident memory. */
-const WEIGHTS_FACTOR = 1.3
-const RESERVE_BYTES = 512 * 2 ** 20
+export const WEIGHTS_FACTOR = 1.3
+export const RESERVE_BYTES: number = 512 * 2 ** 20
 const KV_SHARE = 0.25
 /** Below this a chat's system prompt and a short answer have no room. */
 const MIN_CONTEXT_TOKENS = 256

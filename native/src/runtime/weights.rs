@@ -126,6 +126,7 @@ impl Weights {
             )
         })?;
         pack.finish()?;
+        give_memory_back();
         self.open_pack(path, key, pool)
     }
 
@@ -167,6 +168,15 @@ impl Weights {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weight>> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// glibc keeps what packing freed, as much as the largest tensor took, for a next time that does not come.
+fn give_memory_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
