@@ -180,9 +180,13 @@ export class TensorNames {
   readonly layout: 'rows' | 'columns'
   readonly #table: NameTable
   readonly #prefix: string
+  readonly #parts: NameTable['parts']
 
-  constructor({ tensors }: Checkpoint, table: NameTable) {
+  constructor({ kind, tensors }: Checkpoint, table: NameTable) {
     this.#table = table
+    // Converters to GGUF join q, k and v of any architecture when they are told to.
+    const isJoined = kind === 'gguf' && tensors.has(`${table.layers}.0.attn_qkv.weight`)
+    this.#parts = isJoined ? { ...table.parts, attn_qkv: 'attn_qkv' } : table.parts
     this.layout = table.layout ?? 'rows'
     const { prefix, embedding } = table
     const isBare = tensors.has(embedding) && !tensors.has(`${prefix}${embedding}`)
@@ -223,12 +227,12 @@ export class TensorNames {
   }
 
   has(part: Part): boolean {
-    return this.#table.parts[part] !== undefined
+    return this.#parts[part] !== undefined
   }
 
   /** Of a layer; a table without the part is a mistake of the architecture's file. */
   part(layer: number, part: Part, what: 'weight' | 'bias'): string {
-    return this.inLayer(layer, `${this.#table.parts[part] ?? `no-${part}`}.${what}`)
+    return this.inLayer(layer, `${this.#parts[part] ?? `no-${part}`}.${what}`)
   }
 
   inLayer(layer: number, name: string): string {

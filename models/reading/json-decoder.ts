@@ -62,7 +62,7 @@ export function finishJson(
   unused: readonly string[] = [],
 ): ModelConfig {
   keys.ignore('model_type') // the registry's
-  keys.neutral('pretraining_tp', [1])
+  if (!keys.wasRead('pretraining_tp')) keys.neutral('pretraining_tp', [1])
   keys.neutral('rope_interleaved', [false])
   keys.neutral('is_encoder_decoder', [false])
   keys.neutral('add_cross_attention', [false])

@@ -15,7 +15,7 @@ import sys
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 BASE = dict(hidden_size=64, intermediate_size=160, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
             vocab_size=384, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0)
@@ -111,7 +111,8 @@ VARIANTS = {
     "gpt2": {
         "plain": GPT2, "odd": dict(GPT2, n_embd=60, n_head=5, vocab_size=331, n_inner=100, tie_word_embeddings=False),
         "by-layer": dict(GPT2, scale_attn_by_inverse_layer_idx=True, activation_function="relu"),
-        "unscaled": dict(GPT2, scale_attn_weights=False, n_positions=64),
+        "unscaled": dict(GPT2, scale_attn_weights=False, n_positions=64), "odd-head": dict(GPT2, n_embd=60),
+        "bare": GPT2,
     },
 }
 
@@ -121,7 +122,7 @@ NOT_IN_GGUF = {
     "mistral-odd-5", "mistral-head-dim-null", "qwen2-window", "qwen2-types", "qwen3-window", "gemma2-odd",
     "gemma2-untied", "gemma3_text-odd", "gemma3_text-scaled", "granite-odd", "smollm3-listed",
     "smollm3-window", "cohere2-odd", "starcoder2-window-untied", "starcoder2-gelu", "gpt2-odd", "gpt2-by-layer",
-    "gpt2-unscaled",
+    "gpt2-unscaled", "gpt2-bare",
 }
 
 
@@ -153,6 +154,15 @@ def write_expected(model, folder, seed):
             greedy = torch.cat([greedy, model(greedy).logits[:, -1].argmax(-1, keepdim=True)], 1)
     save_file({"input_ids": ids, "logits": logits.contiguous(), "greedy_from_9": greedy.contiguous()},
               folder / "expected.safetensors")
+
+
+def strip_prefix(file, prefix, config):
+    """As the oldest GPT-2 checkpoints are: names without the model's, and causal masks among the tensors."""
+    tensors = {name.removeprefix(prefix): value for name, value in load_file(file).items()}
+    for layer in range(config.n_layer):
+        mask = torch.ones(config.n_positions, config.n_positions).tril()[None, None]
+        tensors |= {f"h.{layer}.attn.bias": mask.clone(), f"h.{layer}.attn.masked_bias": torch.tensor(-1e4)}
+    save_file(tensors, file, {"format": "pt"})
 
 
 def convert(llama_cpp, source, target):
@@ -205,6 +215,8 @@ def main():
             seed = sum(name.encode())
             model = random_model(model_type, options, seed)
             model.save_pretrained(folder)
+            if variant == "bare":
+                strip_prefix(folder / "model.safetensors", "transformer.", config=model.config)
             write_expected(model, folder, seed)
             print(name, flush=True)
             if arguments.gguf is None or name in NOT_IN_GGUF:
