@@ -59,6 +59,8 @@ export interface NativeWeightPart {
   readonly shape: readonly number[]
   /** `columns`: a matrix stored `[inFeatures, outFeatures]`, turned over when it is packed. Default `rows`. */
   readonly layout?: 'rows' | 'columns'
+  /** Of a quantized `linear` whose codes these bytes are; `format` is then only a name for messages. */
+  readonly quantization?: NativeQuantization
   /** Written in this format while it is packed; absent = as stored. Of a `linear` only. */
   readonly target?: NativeWeightTarget
 }
@@ -68,6 +70,51 @@ export interface NativeWeightTarget {
   readonly format: string
   /** Weights along a row that share a scale, a multiple of 32; absent = the whole row. Nothing to dense formats. */
   readonly group?: number
+}
+
+/** Numbers of a stored tensor; `dtype` is safetensors' word. */
+export interface NativeNumbers {
+  readonly file: string
+  readonly offset: number
+  readonly byteLength: number
+  readonly dtype: string
+}
+
+/** Small integers that are packed in bytes, as `src/checkpoint/quantized/stored-quantization.ts` says. */
+export interface NativeFields {
+  readonly bits: number
+  readonly packing: 'rows' | 'columns'
+  readonly order: 'ascending' | 'awq' | 'high-first'
+  readonly isOutputFirst: boolean
+  readonly isSigned: boolean
+  readonly added: number
+}
+
+export interface NativeScales {
+  /** Absent = all are 1. */
+  readonly numbers?: NativeNumbers
+  readonly layout: 'grid' | 'flat'
+  readonly isOutputFirst: boolean
+  readonly columns: number
+  readonly rowsPerScale: number
+  readonly divisor: number
+  readonly block: number
+  readonly nestedTable?: NativeNumbers
+  readonly nestedScales?: NativeNumbers
+  readonly nestedBlock?: number
+  readonly nestedOffset?: number
+}
+
+/** Beside its codes, all that a quantized weight is made of. */
+export interface NativeQuantization {
+  readonly codes: NativeFields
+  readonly values: 'integers' | 'float8' | 'table'
+  readonly zeros?: NativeFields
+  readonly zeroNumbers?: NativeNumbers
+  readonly table?: NativeNumbers
+  readonly scales: NativeScales
+  readonly group: number
+  readonly groupOfInput?: NativeNumbers
 }
 
 /**

@@ -29,6 +29,21 @@ export type TensorFormat =
   | 'TQ2_0'
   | 'MXFP4'
 
+/**
+ * Quantized safetensors weights: several stored tensors that are one matrix. Named for people: who made it, and what its
+ * numbers are; how they are computed is in `StoredQuantization`.
+ */
+export type QuantizedFormat =
+  | `GPTQ_INT${2 | 3 | 4 | 8}`
+  | 'AWQ_INT4'
+  | `CT_INT${2 | 3 | 4 | 5 | 6 | 7 | 8}`
+  | 'CT_FP8'
+  | 'BNB_INT8'
+  | 'BNB_NF4'
+  | 'BNB_FP4'
+  | 'FP8'
+  | 'F8_E4M3'
+
 export const TENSOR_FORMATS: Readonly<Record<TensorFormat, TensorFormatInfo>> = {
   F32: { blockWeights: 1, blockBytes: 4 },
   F16: { blockWeights: 1, blockBytes: 2 },

@@ -3,19 +3,23 @@
  * Knows formats and byte ranges; knows nothing of architectures' mathematics, ORT or where the file came from.
  */
 
-import type { TensorFormat } from '../base/tensor-format.ts'
+import type { QuantizedFormat, TensorFormat } from '../base/tensor-format.ts'
 import type { ExportedDecoder } from './onnx/exported-decoder.ts'
+import type { StoredQuantization } from './quantized/stored-quantization.ts'
 
 /** One stored tensor. `offset + byteLength` has been checked against the file's size. */
 export interface TensorInfo {
   readonly name: string
-  readonly format: TensorFormat
+  readonly format: TensorFormat | QuantizedFormat
   /** Outermost dimension first (GGUF's own order reversed). */
   readonly shape: readonly number[]
   readonly file: string
   /** From the start of the file, bytes. */
   readonly offset: number
+  /** Of all stored tensors that it is made of. */
   readonly byteLength: number
+  /** What a quantized weight is made of; `file` and `offset` are then those of its codes. Absent for all others. */
+  readonly quantization?: StoredQuantization
 }
 
 /** `null` and objects, which are maps without a prototype, come from JSON only. */
@@ -36,6 +40,8 @@ export interface Checkpoint {
   readonly metadata: ReadonlyMap<string, MetadataValue>
   readonly tensors: ReadonlyMap<string, TensorInfo>
   readonly totalTensorBytes: number
+  /** How the configuration says that weights are quantized, for people; absent when it does not. */
+  readonly quantization?: string
 }
 
 /** A checkpoint that comes with its own graph. Its weights stay in the graph's files, so no tensor is listed. */

@@ -31,6 +31,8 @@ export type CheckpointErrorCode =
   | 'CHECKPOINT_EXTERNAL_DATA'
   | 'CHECKPOINT_PART_MISSING'
   | 'CHECKPOINT_SPLIT_MISMATCH'
+  | 'CHECKPOINT_QUANTIZATION_UNSUPPORTED'
+  | 'CHECKPOINT_QUANTIZED_TENSOR'
 
 const place = '{file}: expected {expected} for {field} at byte {offset}, got {got}; {next}'
 
@@ -90,6 +92,18 @@ const table: Readonly<Record<CheckpointErrorCode, ErrorDefinition>> = {
     retryable: false,
     message:
       '{file}: expected {expected} for {field}, got {got}; a part is missing, swapped, doubled or of another model, fetch all parts again',
+  },
+  CHECKPOINT_QUANTIZATION_UNSUPPORTED: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: {key} is {got}, which says how weights are stored and is not supported (supported: {expected}); choose another checkpoint of this model',
+  },
+  CHECKPOINT_QUANTIZED_TENSOR: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected tensor {tensor} as {expected}, got {got}; tensors and quantization_config disagree, fetch all files of one checkpoint',
   },
   CHECKPOINT_BAD_MAGIC: { status: 422, retryable: false, message: place },
   CHECKPOINT_UNSUPPORTED_VERSION: { status: 422, retryable: false, message: place },

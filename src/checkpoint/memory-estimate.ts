@@ -7,7 +7,7 @@ import type { Checkpoint } from './checkpoint.ts'
 import type { ExportedDecoder } from './onnx/exported-decoder.ts'
 
 export interface FormatUsage {
-  /** A name of `TENSOR_FORMATS`, or of ONNX's element types for an exported graph. */
+  /** A name of `TensorInfo.format`, or of ONNX's element types for an exported graph. */
   readonly format: string
   readonly numTensors: number
   readonly numParameters: number

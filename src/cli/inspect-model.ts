@@ -78,6 +78,7 @@ export async function inspectModel(
 export function inspectionText(inspection: Inspection): string {
   const { model, facts, licence } = inspection
   const { config, weights, tokenizer } = facts
+  const scheme = facts.checkpoint.quantization
   const line = (name: string, value: string | number, reason = ''): DescribedLine => ({
     name,
     value: String(value),
@@ -130,9 +131,12 @@ export function inspectionText(inspection: Inspection): string {
     ],
     [
       'Tensors',
-      weights.formats.map(({ format, numTensors, bytes }) =>
-        line(format, formatBytes(bytes), numTensors === 1 ? '1 tensor' : `${numTensors} tensors`),
-      ),
+      [
+        ...weights.formats.map(({ format, numTensors, bytes }) =>
+          line(format, formatBytes(bytes), numTensors === 1 ? '1 tensor' : `${numTensors} tensors`),
+        ),
+        ...(scheme === undefined ? [] : [line('quantized by', scheme)]),
+      ],
     ],
     ['Memory as configured', memoryLines(inspection)],
     ['Every choice on this machine', profileLines(inspection.profile)],
@@ -218,6 +222,7 @@ export function inspectionJson(inspection: Inspection): string {
       licence: inspection.licence,
       kind: checkpoint.kind,
       quantization: facts.quantization,
+      quantizedBy: checkpoint.quantization ?? null,
       architecture: facts.config,
       tokenizer: tokenizer && {
         preTokenizer: tokenizer.preTokenizer,

@@ -3,6 +3,7 @@
 import type { NativeWeight, NativeWeightPart } from '../../native/binding.ts'
 import type { TensorInfo } from '../checkpoint/checkpoint.ts'
 import type { GraphWeight, TensorTarget } from '../graph/graph.ts'
+import { nativeQuantization } from './native-quantization.ts'
 
 export function nativeWeight(weight: GraphWeight): NativeWeight {
   if (weight.kind === 'constant') {
@@ -23,8 +24,11 @@ function partsOf({ tensors, targets, layout }: Exclude<GraphWeight, { kind: 'con
 }
 
 function nativePart(tensor: TensorInfo, target: TensorTarget | null): NativeWeightPart {
-  const { file, offset, byteLength, format, shape } = tensor
-  const part = { file, offset, byteLength, format, shape }
+  const { file, offset, format, shape, quantization } = tensor
+  const byteLength = quantization?.codes.tensor.byteLength ?? tensor.byteLength
+  const quantized =
+    quantization === undefined ? {} : { quantization: nativeQuantization(quantization) }
+  const part = { file, offset, byteLength, format, shape, ...quantized }
   if (target === null) return part
   const { group } = target
   return { ...part, target: { format: target.format, ...(group === null ? {} : { group }) } }

@@ -15,16 +15,16 @@ import { matchesPattern, type WeightFormat, type WeightsChoice } from '../base/w
 import type { TensorInfo } from '../checkpoint/checkpoint.ts'
 import { graphError } from './errors.ts'
 import type { Graph, GraphWeight, MatrixLayout, TensorTarget } from './graph.ts'
-import { packedBytes } from './packed-size.ts'
+import { packedBytes, quantizedBytes } from './packed-size.ts'
 
 export type WeightRole = 'embedding' | 'head' | 'tied' | 'linear'
 
 export interface PlannedTensor {
   readonly name: string
   readonly role: WeightRole
-  readonly stored: TensorFormat
+  readonly stored: TensorInfo['format']
   /** What the kernels read. */
-  readonly packed: TensorFormat
+  readonly packed: TensorInfo['format']
   readonly packedBytes: number
   /** Why it is not what was wished for; `null` when it is. */
   readonly keptBecause: string | null
@@ -76,9 +76,9 @@ export function planWeights(graph: Graph, choice: WeightsChoice): WeightPlan {
       const wish = wishFor(tensor.name, role, choice, decided)
       const width = inputsOf(tensor, weight.layout)
       const { target, keptBecause } = targetOf(tensor, width, wish, choice)
-      const packed = target?.format ?? unturned(tensor.format, weight.layout)
-      const size = packedBytes(packed, numberOf(tensor.shape) / width, width)
       const { name, format: stored } = tensor
+      const packed = target?.format ?? unturned(stored, weight.layout)
+      const size = packedSize(tensor, packed, width)
       tensors.push({ name, role, stored, packed, packedBytes: size, keptBecause })
       bytes += size
       return target
@@ -99,7 +99,8 @@ export function planWeights(graph: Graph, choice: WeightsChoice): WeightPlan {
 
 /** What no tensor heeds is a mistake. */
 function refuseUnused({ group, symmetry }: WeightsChoice, tensors: readonly PlannedTensor[]): void {
-  const has = (...formats: TensorFormat[]) => tensors.some(({ packed }) => formats.includes(packed))
+  const has = (...formats: TensorInfo['format'][]) =>
+    tensors.some(({ packed }) => formats.includes(packed))
   const next = 'leave it out, or give --weights int4'
   if (symmetry === 'asymmetric' && !has('Q4_1')) {
     const expected = 'int4 weights with asymmetric blocks, int8 is symmetric'
@@ -177,6 +178,19 @@ interface Chosen {
   readonly keptBecause: string | null
 }
 
+/** At most, where codes are kept: zero points and an order that turn out to be plain are left out. */
+function packedSize(
+  { format, shape, quantization }: TensorInfo,
+  packed: TensorInfo['format'],
+  width: number,
+): number {
+  const rows = numberOf(shape) / width
+  const isKept = quantization !== undefined && packed === format
+  return isKept
+    ? quantizedBytes(quantization, rows, width)
+    : packedBytes(packed as TensorFormat, rows, width)
+}
+
 const KEPT: Chosen = { target: null, keptBecause: null }
 
 /** The dimension that a matrix is multiplied along. */
@@ -185,8 +199,12 @@ function inputsOf({ shape }: TensorInfo, layout: MatrixLayout | undefined): numb
 }
 
 /** Blocks along the outputs are taken apart when a matrix is turned over. */
-function unturned(stored: TensorFormat, layout: MatrixLayout | undefined): TensorFormat {
-  return layout === 'columns' && TENSOR_FORMATS[stored].blockWeights > 1 ? 'F32' : stored
+function unturned(
+  stored: TensorInfo['format'],
+  layout: MatrixLayout | undefined,
+): TensorInfo['format'] {
+  const isDense = stored === 'F32' || stored === 'F16' || stored === 'BF16'
+  return layout === 'columns' && !isDense ? 'F32' : stored
 }
 
 function targetOf(
@@ -203,9 +221,8 @@ function targetOf(
     const keptBecause = `rows of ${width} are not whole blocks of ${blockWeights}`
     return { target: null, keptBecause }
   }
-  const stored = TENSOR_FORMATS[tensor.format]
   const isOpen = group === null && symmetry === null
-  if (wish === 'int4' && isOpen && (stored.blockBytes * 8) / stored.blockWeights < FOUR_BITS) {
+  if (wish === 'int4' && isOpen && storedBits(tensor) < FOUR_BITS) {
     const isExact = tensor.format === 'Q4_0' || tensor.format === 'Q4_1'
     return { target: null, keptBecause: isExact ? null : 'stored in about 4 bits already' }
   }
@@ -213,6 +230,13 @@ function targetOf(
   const length = !isBlock || group === 'channel' ? null : (group ?? BLOCK)
   if (tensor.format === format && (!isBlock || length === BLOCK)) return KEPT
   return { target: { format, group: length }, keptBecause: null }
+}
+
+/** Of codes, with the scales of their blocks where these lie in one tensor. */
+function storedBits({ format, quantization }: TensorInfo): number {
+  if (quantization !== undefined) return quantization.codes.bits
+  const { blockBytes, blockWeights } = TENSOR_FORMATS[format as TensorFormat]
+  return (blockBytes * 8) / blockWeights
 }
 
 function storageFormat(

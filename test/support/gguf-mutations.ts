@@ -2,8 +2,9 @@
 
 import { expect } from 'vitest'
 import { ServingError } from '../../src/base/errors.ts'
-import type { OpenedCheckpoint } from '../../src/checkpoint/checkpoint.ts'
+import type { OpenedCheckpoint, TensorInfo } from '../../src/checkpoint/checkpoint.ts'
 import { openCheckpoint } from '../../src/checkpoint/open-checkpoint.ts'
+import { tensorsOf } from '../../src/checkpoint/quantized/logical-tensors.ts'
 import { seededRandom } from './seeded-random.ts'
 
 const TIME_LIMIT_MS = 2000
@@ -44,7 +45,11 @@ export function mutate(original: Buffer, seed: number): Buffer {
 
 /** Whatever was loaded must be inside the file. */
 function checkLoaded({ tensors }: OpenedCheckpoint, fileBytes: number): void {
-  const ranges = [...tensors.values()].sort((a, b) => a.offset - b.offset)
+  type Range = Pick<TensorInfo, 'file' | 'offset' | 'byteLength'>
+  const stored = [...tensors.values()].flatMap((tensor): readonly Range[] =>
+    tensor.quantization === undefined ? [tensor] : tensorsOf(tensor.quantization),
+  )
+  const ranges = stored.sort((a, b) => a.offset - b.offset)
   const ends = new Map<string, number>()
   for (const { file, offset, byteLength } of ranges) {
     expect(offset).toBeGreaterThanOrEqual(ends.get(file) ?? 0)

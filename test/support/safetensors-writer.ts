@@ -10,7 +10,14 @@ export interface TensorSpec {
   readonly data?: Buffer
 }
 
-const DTYPE_BYTES: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2, I64: 8, U8: 1 }
+const DTYPE_BYTES: Readonly<Record<string, number>> = {
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I32: 4,
+  I64: 8,
+  U8: 1,
+}
 
 /** A file whose header is exactly this text. `length` lies about it. */
 export function encodeRaw(header: string | Buffer, data: Buffer, length?: bigint): Buffer {

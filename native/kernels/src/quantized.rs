@@ -19,13 +19,18 @@ pub enum Numbers<'a> {
     Dense(Format, &'a [u8]),
     /// Powers of two: 2^(byte − 127).
     E8m0(&'a [u8]),
+    /// 1, however many are wanted.
+    Ones,
 }
 
 impl Numbers<'_> {
-    fn len(&self) -> usize {
+    fn are(&self, wanted: usize) -> bool {
         match self {
-            Self::Dense(format, bytes) => bytes.len() / format.block_bytes(),
-            Self::E8m0(bytes) => bytes.len(),
+            Self::Dense(format, bytes) => {
+                wanted.checked_mul(format.block_bytes()) == Some(bytes.len())
+            }
+            Self::E8m0(bytes) => bytes.len() == wanted,
+            Self::Ones => true,
         }
     }
 
@@ -43,6 +48,7 @@ impl Numbers<'_> {
                 255 => f32::NAN,
                 exponent => f32::from_bits(u32::from(exponent) << 23),
             },
+            Self::Ones => 1.0,
         }
     }
 }
@@ -173,7 +179,7 @@ impl<'a> Quantized<'a> {
     fn check_scales(&self) -> Result<(), KernelError> {
         let groups = self.groups();
         let weights = self.rows.saturating_mul(self.k);
-        let (wanted, found) = match self.scales {
+        let (wanted, is_right) = match self.scales {
             Scales::Grid {
                 numbers,
                 is_output_first,
@@ -189,34 +195,25 @@ impl<'a> Quantized<'a> {
                     true => (outputs, groups),
                     false => (groups, outputs),
                 };
-                let fits = used <= columns && stored_rows.checked_mul(columns).is_some();
-                let wanted = if fits {
-                    stored_rows * columns
-                } else {
-                    usize::MAX
-                };
-                (wanted, numbers.len())
+                let wanted = stored_rows.saturating_mul(columns);
+                (wanted, used <= columns && numbers.are(wanted))
             }
-            Scales::Flat { numbers, block } => (weights.div_ceil(block.max(1)), numbers.len()),
+            Scales::Flat { numbers, block } => {
+                let wanted = weights.div_ceil(block.max(1));
+                (wanted, numbers.are(wanted))
+            }
             Scales::NestedFlat { nested, block } => {
                 let wanted = weights.div_ceil(block.max(1));
-                if nested.table.len() != 256 * 4
-                    || nested.block == 0
-                    || nested.scales.len() != wanted.div_ceil(nested.block)
-                {
-                    return Err(KernelError::new(format!(
-                        "nested scales: {} numbers for {wanted} scales in blocks of {}, and a table of {} bytes",
-                        nested.scales.len(),
-                        nested.block,
-                        nested.table.len()
-                    )));
-                }
-                (wanted, nested.codes.len())
+                let outer = wanted.div_ceil(nested.block.max(1));
+                let is_right = nested.codes.len() == wanted
+                    && nested.table.len() == 256 * 4
+                    && nested.scales.are(outer);
+                (wanted, is_right)
             }
         };
-        if wanted != found {
+        if !is_right {
             return Err(KernelError::new(format!(
-                "scales: {found} numbers, expected {wanted} for {} rows and {groups} groups",
+                "scales: their bytes are not {wanted} numbers, as {} rows and {groups} groups take",
                 self.rows
             )));
         }
@@ -274,7 +271,7 @@ impl<'a> Quantized<'a> {
             Scales::NestedFlat { nested, block } => {
                 let at = flat(block);
                 let table = Numbers::Dense(Format::F32, nested.table);
-                let scale = nested.scales.get(at / nested.block);
+                let scale = nested.scales.get(at / nested.block.max(1));
                 table.get(usize::from(nested.codes[at])) * scale + nested.offset
             }
         }

@@ -8,12 +8,13 @@ use ingot_sampler::SamplerSpec;
 use napi::bindgen_prelude::{BigInt, Float32Array, Int32Array};
 use napi_derive::napi;
 
+use super::quantized_arguments::{Quantization, to_quantized};
 use crate::failure::{Code, Failure, Outcome};
 use crate::runtime::limits::{Limits, check_sampling};
 use crate::runtime::model_runtime::RuntimeOptions;
 use crate::runtime::weights::{PartSource, WeightSource};
 
-const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
+pub const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
 #[napi(object, object_to_js = false)]
 pub struct KvLayer {
@@ -46,6 +47,7 @@ pub struct WeightPart {
     pub format: String,
     pub shape: Vec<f64>,
     pub layout: Option<String>,
+    pub quantization: Option<Quantization>,
     pub target: Option<WeightTarget>,
 }
 
@@ -201,6 +203,7 @@ fn to_parts(parts: &[WeightPart]) -> Outcome<Vec<PartSource>> {
                         ));
                     }
                 },
+                quantized: part.quantization.as_ref().map(to_quantized).transpose()?,
                 recode: part.target.as_ref().map(to_recode).transpose()?,
             })
         })

@@ -4,6 +4,7 @@ mod arguments;
 mod capabilities;
 mod completion;
 mod model;
+mod quantized_arguments;
 mod rejection;
 mod sampler;
 mod tokenizer;

@@ -12,9 +12,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ingot_kernels::{Format, PackedLinear, Part, Pool, Recode};
+use ingot_kernels::{Format, PackedLinear, Part, Pool, Quantized, Recode, Source};
 
 use super::pack_file::{self, PackWriter};
+use super::quantized_part::QuantizedSource;
 use super::transpose::transposed;
 use super::weight_files::WeightFiles;
 use crate::failure::{Code, Failure, Outcome};
@@ -26,6 +27,8 @@ pub struct PartSource {
     pub bytes: u64,
     pub format: String,
     pub shape: Vec<u64>,
+    /// What the codes in these bytes mean, of a quantized matrix.
+    pub quantized: Option<QuantizedSource>,
     /// Written anew while it is packed.
     pub recode: Option<Recode>,
     /// Stored `[in, out]`, turned over before it is packed.
@@ -54,11 +57,35 @@ pub struct Weights {
 
 /// A part whose bytes are in hand and agree with its shape.
 struct CheckedPart<'a> {
-    format: Format,
-    rows: usize,
+    stored: Stored<'a>,
     width: usize,
-    bytes: Cow<'a, [u8]>,
     recode: Option<Recode>,
+}
+
+enum Stored<'a> {
+    Bytes {
+        format: Format,
+        rows: usize,
+        bytes: Cow<'a, [u8]>,
+    },
+    Quantized(Quantized<'a>),
+}
+
+impl Stored<'_> {
+    fn source(&self) -> Source<'_> {
+        match self {
+            Self::Bytes {
+                format,
+                rows,
+                bytes,
+            } => Source::Part(Part {
+                format: *format,
+                rows: *rows,
+                bytes,
+            }),
+            Self::Quantized(view) => Source::Quantized(*view),
+        }
+    }
 }
 
 impl Weights {
@@ -194,6 +221,9 @@ fn load_one(source: &WeightSource, files: &mut WeightFiles, pool: &Pool) -> Outc
     }
     for part in parts {
         files.open(&part.file)?;
+        if let Some(quantized) = &part.quantized {
+            quantized.open(files)?;
+        }
     }
     let checked = parts
         .iter()
@@ -205,6 +235,9 @@ fn load_one(source: &WeightSource, files: &mut WeightFiles, pool: &Pool) -> Outc
     };
     for part in parts {
         files.release(&part.file, part.offset, part.bytes);
+        if let Some(quantized) = &part.quantized {
+            quantized.release(files);
+        }
     }
     Ok(weight)
 }
@@ -215,6 +248,13 @@ fn check_part<'a>(
     files: &'a WeightFiles,
     rank: usize,
 ) -> Outcome<CheckedPart<'a>> {
+    match &part.quantized {
+        Some(_) if rank != 2 || part.is_transposed => {
+            return Err(bad("a quantized part is of a linear only, in rows"));
+        }
+        Some(quantized) => return check_quantized(part, quantized, files),
+        None => {}
+    }
     let format = Format::parse(&part.format)
         .ok_or_else(|| bad(format!("format {} is not supported", part.format)))?;
     if part.shape.len() != rank {
@@ -257,18 +297,51 @@ fn check_part<'a>(
     if part.is_transposed {
         let (format, bytes) = transposed(format, bytes, rows, width);
         return Ok(CheckedPart {
-            format,
-            rows: width,
+            stored: Stored::Bytes {
+                format,
+                rows: width,
+                bytes: Cow::Owned(bytes),
+            },
             width: rows,
-            bytes: Cow::Owned(bytes),
             recode: part.recode,
         });
     }
     Ok(CheckedPart {
-        format,
-        rows,
+        stored: Stored::Bytes {
+            format,
+            rows,
+            bytes: Cow::Borrowed(bytes),
+        },
         width,
-        bytes: Cow::Borrowed(bytes),
+        recode: part.recode,
+    })
+}
+
+fn check_quantized<'a>(
+    part: &PartSource,
+    quantized: &QuantizedSource,
+    files: &'a WeightFiles,
+) -> Outcome<CheckedPart<'a>> {
+    let [rows, width] = *part.shape else {
+        return Err(bad(format!(
+            "a quantized shape {:?} must have 2 dimensions",
+            part.shape
+        )));
+    };
+    if rows > i32::MAX as u64 || width > i32::MAX as u64 {
+        return Err(bad(format!("shape {:?} is too large", part.shape)));
+    }
+    let (rows, width) = (rows as usize, width as usize);
+    let codes = files.range(&part.file, part.offset, part.bytes)?;
+    let view = quantized
+        .view(rows, width, codes, files)
+        .map_err(|failure| {
+            let place = format_args!("{} in {}: {failure}", part.format, part.file);
+            Failure::new(failure.code, place)
+        })?;
+    Ok(CheckedPart {
+        stored: Stored::Quantized(view),
+        width,
         recode: part.recode,
     })
 }
@@ -282,15 +355,8 @@ fn pack_linear(parts: &[CheckedPart<'_>], pool: &Pool) -> Outcome<Weight> {
         )));
     }
     let recodes: Vec<_> = parts.iter().map(|part| part.recode).collect();
-    let parts: Vec<Part<'_>> = parts
-        .iter()
-        .map(|part| Part {
-            format: part.format,
-            rows: part.rows,
-            bytes: &part.bytes,
-        })
-        .collect();
-    let packed = PackedLinear::pack_as(&parts, &recodes, width, pool).map_err(bad)?;
+    let sources: Vec<_> = parts.iter().map(|part| part.stored.source()).collect();
+    let packed = PackedLinear::pack_sources(&sources, &recodes, width, pool).map_err(bad)?;
     Ok(Weight::Linear(Arc::new(packed)))
 }
 
@@ -301,13 +367,8 @@ fn read_vector(parts: &[CheckedPart<'_>], pool: &Pool) -> Outcome<Weight> {
         return Err(bad("a vector is kept in f32 and takes no target"));
     }
     for part in parts {
-        let row = Part {
-            format: part.format,
-            rows: 1,
-            bytes: &part.bytes,
-        };
-        let packed =
-            PackedLinear::pack(&[row], part.width, pool).map_err(|error| bad(error.to_string()))?;
+        let row = [part.stored.source()];
+        let packed = PackedLinear::pack_sources(&row, &[None], part.width, pool).map_err(bad)?;
         let start = values.len();
         values.resize(start + part.width, 0.0);
         packed.row_into(0, &mut values[start..]);

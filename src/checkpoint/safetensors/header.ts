@@ -8,11 +8,11 @@
  * each is as long as its shape and dtype say. I3 Names are unique. Source: safetensors, README "Format" and `tensor.rs`.
  */
 
-import { type TensorFormat, tensorBytes } from '../../base/tensor-format.ts'
-import type { MetadataValue, TensorInfo } from '../checkpoint.ts'
+import type { MetadataValue } from '../checkpoint.ts'
 import { errorAt } from '../errors.ts'
 import { quote } from '../gguf/metadata.ts'
-import { FORMAT_BY_DTYPE, OTHER_DTYPES } from './dtypes.ts'
+import type { StoredTensor } from '../quantized/stored-quantization.ts'
+import { DTYPE_BYTES, OTHER_DTYPES } from './dtypes.ts'
 import { type JsonObject, parseJsonObject } from './json-text.ts'
 import { type OpenFile, withFile } from './read-file.ts'
 
@@ -40,11 +40,11 @@ interface Header {
  *
  * Cost: reads the header only.
  */
-export function readSafetensors(file: string): Promise<Map<string, TensorInfo>> {
+export function readSafetensors(file: string): Promise<Map<string, StoredTensor>> {
   return withFile(file, async (opened) => {
     const header = await readHeader(opened)
     const place = { file, offset: LENGTH_BYTES, field: 'header' }
-    const tensors: TensorInfo[] = []
+    const tensors: StoredTensor[] = []
     for (const [name, value] of parseJsonObject(header.json, place)) {
       if (name === '__metadata__') checkMetadata(header, value)
       else tensors.push(readTensor(header, name, value))
@@ -98,23 +98,24 @@ function checkMetadata(header: Header, value: MetadataValue): void {
   })
 }
 
-function readTensor(header: Header, name: string, value: MetadataValue): TensorInfo {
+function readTensor(header: Header, name: string, value: MetadataValue): StoredTensor {
   if (!(value instanceof Map)) throw bad(header, name, '', 'an object', shown(value))
   const entry: JsonObject = value
   for (const key of entry.keys()) {
     if (!FIELDS.includes(key)) throw bad(header, name, '', `only ${FIELDS.join(', ')}`, quote(key))
   }
   const shape = readShape(header, name, entry.get('shape'))
-  const format = readFormat(header, name, entry.get('dtype'))
+  const dtype = readDtype(header, name, entry.get('dtype'))
   const [begin, end] = readOffsets(header, name, entry.get('data_offsets'))
-  const byteLength = tensorBytes(format, shape)
+  const numbers = shape.reduce((product, extent) => product * extent, 1)
+  const byteLength = numbers * (DTYPE_BYTES.get(dtype) ?? 0)
   if (byteLength !== end - begin) {
-    const whole = byteLength === undefined ? 'more than 2^53' : String(byteLength)
-    const expected = `${whole} bytes for ${format} of shape [${shape.join(', ')}]`
+    const whole = Number.isSafeInteger(byteLength) ? String(byteLength) : 'more than 2^53'
+    const expected = `${whole} bytes for ${dtype} of shape [${shape.join(', ')}]`
     throw bad(header, name, 'data_offsets', expected, `${end - begin}`)
   }
   const { file, dataStart } = header
-  return { name, format, shape, file, offset: dataStart + begin, byteLength }
+  return { name, dtype, shape, file, offset: dataStart + begin, byteLength }
 }
 
 function readShape(header: Header, name: string, value: MetadataValue | undefined): number[] {
@@ -123,10 +124,9 @@ function readShape(header: Header, name: string, value: MetadataValue | undefine
   throw bad(header, name, 'shape', expected, shown(value))
 }
 
-function readFormat(header: Header, name: string, value: MetadataValue | undefined): TensorFormat {
-  const format = typeof value === 'string' ? FORMAT_BY_DTYPE.get(value) : undefined
-  if (format !== undefined) return format
-  const supported = [...FORMAT_BY_DTYPE.keys()].join(', ')
+function readDtype(header: Header, name: string, value: MetadataValue | undefined): string {
+  if (typeof value === 'string' && DTYPE_BYTES.has(value)) return value
+  const supported = [...DTYPE_BYTES.keys()].join(', ')
   if (typeof value !== 'string' || !OTHER_DTYPES.includes(value)) {
     throw bad(header, name, 'dtype', `one of ${supported}`, shown(value))
   }
@@ -163,7 +163,7 @@ function readOffsets(
 }
 
 /** @param tensors - in the order of their bytes */
-function checkPlaces(header: Header, tensors: readonly TensorInfo[]): void {
+function checkPlaces(header: Header, tensors: readonly StoredTensor[]): void {
   let end = header.dataStart
   for (const { name, offset, byteLength } of tensors) {
     if (offset !== end) {

@@ -4,15 +4,20 @@
  *   folder  config.json   model.safetensors, or model.safetensors.index.json with its shards   generation_config.json
  *
  * Knows which file says what; knows no architecture. `model.safetensors` goes before an index, as in transformers.
- * The metadata are the members of `config.json`, with those of `generation_config.json` as `generation_config`.
+ * The metadata are the members of `config.json`, with those of `generation_config.json` as `generation_config` and
+ * without the quantization, which is read here: quantized weights are single tensors to everybody else (`../quantized`).
  */
 
 import { dirname, join } from 'node:path'
 import type { Checkpoint, TensorInfo } from '../checkpoint.ts'
 import { checkpointError } from '../errors.ts'
+import { quantizedTensorError } from '../quantized/companions.ts'
+import { logicalTensors } from '../quantized/logical-tensors.ts'
+import { QUANTIZATION_MEMBERS, readScheme } from '../quantized/read-scheme.ts'
+import type { StoredTensor } from '../quantized/stored-quantization.ts'
 import { readSafetensors } from './header.ts'
 import { type JsonObject, parseJsonObject } from './json-text.ts'
-import { exists, readWhole } from './read-file.ts'
+import { exists, readWhole, withFile } from './read-file.ts'
 import { readSharded, type ShardedTensors } from './shards.ts'
 
 const WEIGHTS = 'model.safetensors'
@@ -32,7 +37,7 @@ export async function hasSafetensors(folder: string): Promise<boolean> {
  *
  * @throws ServingError of this room for anything the file system or the files' bytes can do
  *
- * Cost: reads `config.json`, the index and the shards' headers; no tensor byte.
+ * Cost: reads `config.json`, the index and the shards' headers; of tensors, only a quantization's shapes and JSON.
  */
 export async function readSafetensorsFolder(folder: string): Promise<Checkpoint> {
   if (await exists(join(folder, WEIGHTS))) return readSafetensorsFile(join(folder, WEIGHTS))
@@ -48,14 +53,29 @@ export async function readSafetensorsFile(file: string): Promise<Checkpoint> {
   return checkpointOf(folder, metadata, { files: [file], tensors: await readSafetensors(file) })
 }
 
-function checkpointOf(
+async function checkpointOf(
   folder: string,
-  metadata: JsonObject,
-  { files, tensors }: ShardedTensors,
-): Checkpoint {
+  config: JsonObject,
+  { files, tensors: stored }: ShardedTensors,
+): Promise<Checkpoint> {
+  const configFile = join(folder, CONFIG_FILE)
+  const scheme = readScheme(configFile, config)
+  const tensors = await logicalTensors(stored, scheme, readTensorBytes)
+  const metadata = new Map(config)
+  for (const key of QUANTIZATION_MEMBERS) metadata.delete(key)
+  const all = [configFile, ...files]
   const totalTensorBytes = sumBytes(tensors.values())
-  const all = [join(folder, CONFIG_FILE), ...files]
-  return { kind: 'safetensors', files: all, metadata, tensors, totalTensorBytes }
+  const quantization = scheme === null ? {} : { quantization: scheme.description }
+  return { kind: 'safetensors', files: all, metadata, tensors, totalTensorBytes, ...quantization }
+}
+
+function readTensorBytes(tensor: StoredTensor, limitBytes: number): Promise<Buffer> {
+  const { file, offset, byteLength, name } = tensor
+  return withFile(file, ({ read }) => {
+    if (byteLength <= limitBytes) return read(offset, byteLength)
+    const expected = `at most ${limitBytes} bytes`
+    throw quantizedTensorError(file, name, expected, `${byteLength}`)
+  })
 }
 
 function sumBytes(tensors: Iterable<TensorInfo>): number {

@@ -8,9 +8,10 @@
 
 import { dirname, join } from 'node:path'
 import type { ServingError } from '../../base/errors.ts'
-import type { MetadataValue, TensorInfo } from '../checkpoint.ts'
+import type { MetadataValue } from '../checkpoint.ts'
 import { checkpointError, errorAt } from '../errors.ts'
 import { quote } from '../gguf/metadata.ts'
+import type { StoredTensor } from '../quantized/stored-quantization.ts'
 import { readSafetensors } from './header.ts'
 import { parseJsonObject } from './json-text.ts'
 import { readWhole } from './read-file.ts'
@@ -23,7 +24,7 @@ const MAX_SHARDS = 4096
 export interface ShardedTensors {
   /** In the order of their names. */
   readonly files: readonly string[]
-  readonly tensors: ReadonlyMap<string, TensorInfo>
+  readonly tensors: ReadonlyMap<string, StoredTensor>
 }
 
 /**
@@ -38,7 +39,7 @@ export async function readSharded(indexFile: string): Promise<ShardedTensors> {
   if (shards.length > MAX_SHARDS) {
     throw badIndex(indexFile, 'weight_map', `at most ${MAX_SHARDS} shards`, `${shards.length}`)
   }
-  const tensors = new Map<string, TensorInfo>()
+  const tensors = new Map<string, StoredTensor>()
   for (const shard of shards) {
     for (const [name, tensor] of await readShard(indexFile, shard, shardOf)) {
       const expected = shardOf.get(name)
@@ -82,7 +83,7 @@ async function readShard(
   indexFile: string,
   shard: string,
   shardOf: ReadonlyMap<string, string>,
-): Promise<ReadonlyMap<string, TensorInfo>> {
+): Promise<ReadonlyMap<string, StoredTensor>> {
   const file = join(dirname(indexFile), shard)
   try {
     return await readSafetensors(file)

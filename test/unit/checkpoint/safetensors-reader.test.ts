@@ -225,9 +225,12 @@ describe('a safetensors header', () => {
   })
 
   it('is refused for a dtype that is known and not supported, with those that are', async () => {
-    const error = await refusalOf(`{"a":${entry('F8_E4M3', [4], [0, 4])}}`, 4)
+    const error = await refusalOf(`{"a":${entry('F8_E5M2', [4], [0, 4])}}`, 4)
     expect(error.code).toBe('CHECKPOINT_UNSUPPORTED_TENSOR_TYPE')
-    expect(error.details).toMatchObject({ got: 'F8_E4M3', expected: 'one of F32, F16, BF16' })
+    expect(error.details).toMatchObject({
+      got: 'F8_E5M2',
+      expected: 'one of F32, F16, BF16, F8_E4M3, F8_E8M0, I8, U8, I32, I64',
+    })
   })
 
   it('is refused for tensors that overlap or leave a gap, naming the second', async () => {
