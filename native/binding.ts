@@ -130,7 +130,9 @@ export interface NativeWeight {
 
 /** What is drawn from, and what came of it: one entry a logits row. */
 export interface NativeSamplerBuffers {
-  readonly samplerSlots: Int32Array // [maxL] sampler slot that draws from this row; -1 = none
+  // [maxL] sampler slot that draws from this row; -1 = none. Several rows of one slot only without penalties, and once
+  // `minTokens` tokens were drawn: rows of guessed tokens.
+  readonly samplerSlots: Int32Array
   readonly samplePositions: Int32Array // [maxL] absolute position of the token that is drawn (key of the random draw)
   readonly targetIds: Int32Array // [maxL] token whose logprob is wanted instead of a draw; -1 = none
   readonly topLogprobCounts: Int32Array // [maxL] alternatives wanted, 0…20; -1 = no logprobs at all

@@ -29,6 +29,7 @@ export interface OptionValues {
   readonly 'engine.maxContext': typeof AUTO | number
   readonly 'engine.prefixCache': 'on' | 'off'
   readonly 'engine.targetItl': typeof AUTO | 'off' | number
+  readonly 'engine.draftTokens': number
   readonly 'admission.maxQueue': number
   readonly 'server.host': string
   readonly 'server.port': number
@@ -243,6 +244,12 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
       help: 'time between two tokens of a stream that prompts beside it may not exceed; auto = at most twice the time without prompts, or 10 ms; off = whatever a full step takes',
     },
   ),
+  'engine.draftTokens': option(integer(0, 64), 'integer', 16, {
+    flag: '--draft-tokens <number>',
+    env: 'INGOT_DRAFT_TOKENS',
+    expected: 'an integer, 0 to 64',
+    help: 'tokens guessed for a sequence in one step at most, from text that it repeats; 0 = none. Never changes an answer',
+  }),
   'admission.maxQueue': option(integer(0, 1_000_000), 'integer', 256, {
     flag: '--max-queue <number>',
     env: 'INGOT_MAX_QUEUE',

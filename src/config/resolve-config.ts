@@ -126,6 +126,7 @@ function engineConfig(get: Get, decide: Decide, hardware: Hardware): EngineConfi
     scheduling: {
       prefixCache: get('engine.prefixCache') === 'on',
       targetItl: get('engine.targetItl'),
+      maxDraftTokens: get('engine.draftTokens'),
     },
   }
 }

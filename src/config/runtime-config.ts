@@ -31,6 +31,7 @@ export interface SchedulingConfig {
   readonly prefixCache: boolean
   /** Milliseconds. */
   readonly targetItl: number | 'auto' | 'off'
+  readonly maxDraftTokens: number
 }
 
 export interface EngineConfig {

@@ -68,6 +68,8 @@ export class GenerationRun implements SequenceListener {
   #firstTiming: SequenceTiming | null = null
   /** The least over the choices: what one of them had to compute is not cached. */
   #numCachedTokens: number | null = null
+  #numAcceptedDrafts = 0
+  #numRejectedDrafts = 0
 
   constructor(tools: RunTools, request: GenerationRequest, signal: AbortSignal) {
     this.#tools = tools
@@ -95,7 +97,7 @@ export class GenerationRun implements SequenceListener {
       return
     }
     this.#flushStarted()
-    this.#observe(update.timing)
+    this.#observe(update.timing, update.finish !== null)
     this.#acceptPromptLogprobs(update.promptLogprobs ?? [])
     for (const event of choice.accept(update)) this.#give(event)
     if (choice.stoppedByText && update.finish === null) this.#tools.replica.cancel([update.id])
@@ -187,8 +189,12 @@ export class GenerationRun implements SequenceListener {
     this.events.push(started)
   }
 
-  #observe(timing: SequenceTiming | null): void {
+  #observe(timing: SequenceTiming | null, isLast: boolean): void {
     if (timing === null) return
+    if (isLast) {
+      this.#numAcceptedDrafts += timing.numAcceptedDrafts
+      this.#numRejectedDrafts += timing.numRejectedDrafts
+    }
     this.#firstTiming ??= timing
     const { numCachedTokens } = timing
     this.#numCachedTokens = Math.min(this.#numCachedTokens ?? numCachedTokens, numCachedTokens)
@@ -230,6 +236,8 @@ export class GenerationRun implements SequenceListener {
         promptTokens: this.#numPromptTokens,
         cachedPromptTokens: this.#numCachedTokens ?? 0,
         completionTokens,
+        acceptedDraftTokens: this.#numAcceptedDrafts,
+        rejectedDraftTokens: this.#numRejectedDrafts,
       },
       timing: { queueMs, prefillMs, decodeMs: Math.max(0, totalMs - queueMs - prefillMs), totalMs },
       seed: this.#seed,

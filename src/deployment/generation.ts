@@ -70,6 +70,9 @@ export interface GenerationUsage {
   readonly cachedPromptTokens: number
   /** Over all choices, stop tokens included. */
   readonly completionTokens: number
+  /** Guessed tokens over all choices: right ones are among `completionTokens`, wrong ones nowhere. */
+  readonly acceptedDraftTokens: number
+  readonly rejectedDraftTokens: number
 }
 
 export interface GenerationTiming {

@@ -34,10 +34,16 @@ export function attachBlocks(
   sequence.numBlocks = numBlocks
 }
 
+/** Cut off blocks beyond the first `numBlocks`. */
+export function trimBlockTable(sequence: Sequence, numBlocks: number, pool: BlockPool): void {
+  if (sequence.numBlocks <= numBlocks) return
+  for (let index = sequence.numBlocks - 1; index >= numBlocks; index--)
+    pool.release(sequence.blockTable[index]! as BlockId)
+  sequence.numBlocks = numBlocks
+  sequence.tableVersion += 1
+}
+
 /** Release all blocks, the last one first (see the order in `block-pool.ts`). */
 export function releaseBlockTable(sequence: Sequence, pool: BlockPool): void {
-  for (let index = sequence.numBlocks - 1; index >= 0; index--) {
-    pool.release(sequence.blockTable[index]! as BlockId)
-    sequence.numBlocks = index
-  }
+  trimBlockTable(sequence, 0, pool)
 }

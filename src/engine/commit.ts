@@ -5,55 +5,76 @@
  */
 
 import type { InputBatch } from './input-batch.ts'
-import { numPromptRows, reachesDraw } from './logits-rows.ts'
+import { numDrawRows, numPromptRows } from './logits-rows.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
 
 /**
  * Commit a step that was computed.
  *
- * @param drewToken - `[maxNumSeqs]` out: 1 where a token was drawn and appended
+ * @param numDrawn - `[maxNumSeqs]` out: tokens that were drawn and appended
  * @returns tokens drawn
  */
-export function commitStep(batch: InputBatch, nowMs: number, drewToken: Uint8Array): number {
-  let numDrawn = 0
+export function commitStep(batch: InputBatch, nowMs: number, numDrawn: Uint8Array): number {
+  let total = 0
   for (let row = 0; row < batch.numSeqs; row++) {
     const sequence = batch.sequences[row]!
-    drewToken[row] = sequence.isFinished
+    numDrawn[row] = sequence.isFinished
       ? 0
       : commitSequence(sequence, batch, batch.firstLogitsRows[row]!, nowMs)
-    numDrawn += drewToken[row]!
+    total += numDrawn[row]!
   }
-  return numDrawn
+  return total
 }
 
 function commitSequence(
   sequence: Sequence,
   batch: InputBatch,
-  firstLogitsRow: number,
+  firstRow: number,
   nowMs: number,
-): 0 | 1 {
+): number {
   const numTokens = sequence.numScheduledTokens
-  const drawRow = firstLogitsRow + numPromptRows(sequence, numTokens)
-  const draws = reachesDraw(sequence, numTokens)
-  const endRow = draws ? drawRow + 1 : drawRow
+  const drawRow = firstRow + numPromptRows(sequence, numTokens)
+  const numDraws = numDrawRows(sequence, numTokens)
   sequence.numScheduledTokens = 0
-  for (let row = firstLogitsRow; row < endRow; row++) {
-    if (batch.arrays.sampledIds[row]! < 0) {
-      sequence.status = SequenceStatus.finishedError
-      return 0
-    }
+  for (let row = firstRow; row < drawRow; row++) {
+    if (batch.arrays.sampledIds[row]! < 0) return fail(sequence)
   }
-  sequence.numComputedTokens += numTokens
+  // Guesses are computed only as far as they are right.
+  sequence.numComputedTokens += numDraws === 0 ? numTokens : numTokens - (numDraws - 1)
   sequence.nextPromptRow = Math.max(
     sequence.nextPromptRow,
     Math.min(sequence.numComputedTokens, sequence.numPromptTokens - 1),
   )
-  if (!draws) return 0
-  const tokenId = batch.arrays.sampledIds[drawRow]!
-  sequence.append(tokenId)
-  if (sequence.firstTokenMs < 0) sequence.firstTokenMs = nowMs
-  finishIfEnded(sequence, tokenId)
-  return 1
+  if (numDraws === 0) return 0
+  return commitDraws(sequence, batch.arrays.sampledIds, drawRow, numDraws, nowMs)
+}
+
+/** Take what was drawn: the first draw, and each further one while the one before it drew what had been guessed. */
+function commitDraws(
+  sequence: Sequence,
+  sampledIds: Int32Array,
+  drawRow: number,
+  numDraws: number,
+  nowMs: number,
+): number {
+  for (let draw = 0; draw < numDraws; draw++) {
+    const tokenId = sampledIds[drawRow + draw]!
+    // A row that follows a right guess is computed again in the next step, and fails then if it must.
+    if (tokenId < 0) return draw === 0 ? fail(sequence) : draw
+    // Beyond the last guess stands whatever was left there; the loop ends before it counts.
+    const isGuessed = sequence.tokenIds[sequence.numTokens] === tokenId
+    sequence.append(tokenId)
+    if (draw > 0) sequence.numComputedTokens += 1
+    if (sequence.firstTokenMs < 0) sequence.firstTokenMs = nowMs
+    finishIfEnded(sequence, tokenId)
+    if (sequence.isFinished || !isGuessed) return draw + 1
+  }
+  return numDraws
+}
+
+function fail(sequence: Sequence): 0 {
+  sequence.status = SequenceStatus.finishedError
+  return 0
 }
 
 /** Stop tokens count only once `minTokens` tokens stand before them, as the sampler's mask does. */

@@ -50,7 +50,7 @@ export class EngineCore {
   readonly #waits: WaitEstimate
   readonly #batch: InputBatch
   readonly #sequences = new Map<SequenceId, Sequence>()
-  readonly #drewToken: Uint8Array // [maxNumSeqs]
+  readonly #numDrawn: Uint8Array // [maxNumSeqs]
   /** Made and not yet given out. */
   #updates: SequenceUpdate[] = []
   #isExecuting = false
@@ -61,6 +61,8 @@ export class EngineCore {
   #numPreemptions = 0
   #numPromptTokens = 0
   #numGeneratedTokens = 0
+  #numDraftTokens = 0
+  #numAcceptedDrafts = 0
   #stepMs = 0
 
   /** @throws ENGINE_BAD_LIMITS when the limits leave no row for each sequence, or no block table for the context */
@@ -74,10 +76,14 @@ export class EngineCore {
     const prefixCache = hasCache ? new PrefixCache(executor.limits, options.hashKey) : null
     checkLimits(executor.limits)
     const { targetItl } = options.scheduling
-    this.#scheduler = new Scheduler(executor.limits, { prefixCache, targetItl })
+    const maxDraftTokens = executor.capabilities.supportsDrafts
+      ? options.scheduling.maxDraftTokens
+      : 0
+    const policies = { prefixCache, targetItl, maxDraftTokens }
+    this.#scheduler = new Scheduler(executor.limits, policies)
     this.#waits = new WaitEstimate(this.#scheduler.costModel)
     this.#batch = new InputBatch(executor.limits, executor.arrays)
-    this.#drewToken = new Uint8Array(executor.limits.maxNumSeqs)
+    this.#numDrawn = new Uint8Array(executor.limits.maxNumSeqs)
   }
 
   /** Whether `step` would do or tell anything. */
@@ -163,6 +169,8 @@ export class EngineCore {
       numPreemptions: this.#numPreemptions,
       numPromptTokens: this.#numPromptTokens,
       numGeneratedTokens: this.#numGeneratedTokens,
+      numDraftTokens: this.#numDraftTokens,
+      numAcceptedDrafts: this.#numAcceptedDrafts,
       predictedWaitMs: this.#predictedWaitMs(),
       stepMs: this.#stepMs,
       numScheduledTokens: this.#batch.numTokens,
@@ -299,7 +307,7 @@ export class EngineCore {
   }
 
   #commit(nowMs: number): void {
-    this.#numGeneratedTokens += commitStep(this.#batch, nowMs, this.#drewToken)
+    this.#numGeneratedTokens += commitStep(this.#batch, nowMs, this.#numDrawn)
     const { sequences, numSeqs, firstLogitsRows, arrays } = this.#batch
     for (let row = 0; row < numSeqs; row++) {
       const sequence = sequences[row]!
@@ -312,9 +320,15 @@ export class EngineCore {
         this.#end(sequence, SequenceStatus.finishedError, error, nowMs)
         continue
       }
-      this.#scheduler.publish(sequence)
-      const drewToken = this.#drewToken[row] === 1
-      const rows = { firstRow, drawRow: drewToken ? endRow - 1 : endRow, drewToken }
+      const numDrawn = this.#numDrawn[row]!
+      const { numDraftTokens } = sequence
+      if (numDraftTokens > 0) {
+        this.#numDraftTokens += numDraftTokens
+        this.#numAcceptedDrafts += numDrawn - 1
+      }
+      const drawRow = numDrawn > 0 ? endRow - 1 - numDraftTokens : endRow
+      this.#scheduler.settle(sequence, numDrawn)
+      const rows = { firstRow, drawRow, numDrawn }
       const update = stepUpdate(sequence, rows, arrays, nowMs)
       if (update !== null) this.#updates.push(update)
       if (sequence.isFinished) this.#forget(sequence)

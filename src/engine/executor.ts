@@ -44,6 +44,11 @@ export interface ExecutorCapabilities {
    * copy-on-write need. `false`: KV belongs to one sequence from its first row to `removeSequence`.
    */
   readonly supportsPrefixReuse: boolean
+  /**
+   * Whether rows may be computed for tokens that are only guessed: KV of a position may be written again by a later
+   * step, a sequence's rows all draw from its one sampler, and a sampler without penalties may draw several times.
+   */
+  readonly supportsDrafts: boolean
   /** Whether answers have the same bits with any number of compute threads; `false`: only with the same number. */
   readonly isThreadCountInvariant: boolean
   /** Whether `execute` leaves its thread free; `false`: messages wait for the end of a run of the model. */

@@ -13,7 +13,7 @@
 
 import { invariant } from '../base/errors.ts'
 import type { BatchArrays, BatchLimits } from './executor.ts'
-import { firstPromptRow, numPromptRows, reachesDraw } from './logits-rows.ts'
+import { firstPromptRow, numDrawRows, numPromptRows } from './logits-rows.ts'
 import type { Sequence } from './sequence.ts'
 import { numKeys } from './step-budget.ts'
 
@@ -31,7 +31,7 @@ export class InputBatch {
   readonly #freeSlots: Int32Array // [maxNumSeqs] a stack
   #numFreeSlots: number
   readonly #owners: Int32Array // [maxNumSeqs] arrivalIndex of the sequence whose table row b holds; -1 = none
-  readonly #ownerPreemptions: Int32Array // [maxNumSeqs] its numPreemptions then
+  readonly #tableVersions: Int32Array // [maxNumSeqs] its tableVersion then
   readonly #numCopied: Int32Array // [maxNumSeqs]
 
   constructor(limits: BatchLimits, arrays: BatchArrays) {
@@ -44,7 +44,7 @@ export class InputBatch {
     for (let index = 0; index < maxNumSeqs; index++) this.#freeSlots[index] = maxNumSeqs - 1 - index
     this.#numFreeSlots = maxNumSeqs
     this.#owners = new Int32Array(maxNumSeqs).fill(-1)
-    this.#ownerPreemptions = new Int32Array(maxNumSeqs)
+    this.#tableVersions = new Int32Array(maxNumSeqs)
     this.#numCopied = new Int32Array(maxNumSeqs)
   }
 
@@ -136,13 +136,13 @@ export class InputBatch {
   #fillBlockTable(sequence: Sequence, row: number): void {
     const isSame =
       this.#owners[row] === sequence.arrivalIndex &&
-      this.#ownerPreemptions[row] === sequence.numPreemptions
+      this.#tableVersions[row] === sequence.tableVersion
     const offset = row * this.#limits.maxBlocksPerSeq
     for (let index = isSame ? this.#numCopied[row]! : 0; index < sequence.numBlocks; index++) {
       this.arrays.blockTables[offset + index] = sequence.blockTable[index]!
     }
     this.#owners[row] = sequence.arrivalIndex
-    this.#ownerPreemptions[row] = sequence.numPreemptions
+    this.#tableVersions[row] = sequence.tableVersion
     this.#numCopied[row] = sequence.numBlocks
   }
 
@@ -162,9 +162,10 @@ export class InputBatch {
         sequence.params.promptLogprobs ?? -1,
       )
     }
-    if (reachesDraw(sequence, numTokens)) {
-      const position = sequence.numTokens
-      const topLogprobs = sequence.params.topLogprobs ?? -1
+    const numDraws = numDrawRows(sequence, numTokens)
+    const topLogprobs = sequence.params.topLogprobs ?? -1
+    for (let draw = 0; draw < numDraws; draw++) {
+      const position = sequence.numTokens + draw
       this.#addLogitsRow(toRow + position - 1, sequence.samplerSlot, position, -1, topLogprobs)
     }
   }

@@ -5,7 +5,8 @@
  * Of the chunk [first, end), first = numComputedTokens, end = first + numTokens:
  *   [max(first, nextPromptRow), min(end, numPromptTokens - 1))   one row each, when prompt logprobs are wanted:
  *                                                                 row p tells of the known token p + 1
- *   end - 1, when end = numTokens of the sequence                 the row that the next token is drawn from
+ *   [numTokens - 1, end), numTokens being the sequence's          the row that the next token is drawn from, and one for
+ *                                                                 each guess behind the known tokens
  */
 
 import type { Sequence } from './sequence.ts'
@@ -21,14 +22,17 @@ export function numPromptRows(sequence: Sequence, numTokens: number): number {
   return Math.max(0, end - firstPromptRow(sequence))
 }
 
-/** Whether a chunk of `numTokens` ends with the last known token, so that the next one is drawn. */
-export function reachesDraw(sequence: Sequence, numTokens: number): boolean {
-  return sequence.numComputedTokens + numTokens === sequence.numTokens
+/**
+ * Rows that draw: none while known tokens are left over, one for the last known token, and one for each guess that
+ * follows it.
+ */
+export function numDrawRows(sequence: Sequence, numTokens: number): number {
+  return Math.max(0, sequence.numComputedTokens + numTokens - sequence.numTokens + 1)
 }
 
 /** Logits rows that a chunk of `numTokens` needs. */
 export function numLogitsRows(sequence: Sequence, numTokens: number): number {
-  return numPromptRows(sequence, numTokens) + (reachesDraw(sequence, numTokens) ? 1 : 0)
+  return numPromptRows(sequence, numTokens) + numDrawRows(sequence, numTokens)
 }
 
 /**
@@ -43,7 +47,7 @@ export function numReusableTokens(sequence: Sequence): number {
 /** The longest chunk of at most `numTokens` that needs no more than `maxRows` logits rows; may be 0. */
 export function fitLogitsRows(sequence: Sequence, numTokens: number, maxRows: number): number {
   if (numTokens === 0 || numLogitsRows(sequence, numTokens) <= maxRows) return numTokens
-  const shorter = reachesDraw(sequence, numTokens) ? numTokens - 1 : numTokens
+  const shorter = numDrawRows(sequence, numTokens) > 0 ? numTokens - 1 : numTokens
   if (numPromptRows(sequence, shorter) <= maxRows) return shorter
   return firstPromptRow(sequence) + maxRows - sequence.numComputedTokens
 }

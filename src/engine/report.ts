@@ -8,11 +8,11 @@ import type { BatchArrays } from './executor.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
 import type { LogprobEntry, SequenceFinish, SequenceTiming, SequenceUpdate } from './updates.ts'
 
-/** The logits rows of one sequence in a step: `[firstRow, drawRow)` told of the prompt, `drawRow` drew. */
+/** The logits rows of one sequence in a step: `[firstRow, drawRow)` told of the prompt, `numDrawn` from there on drew. */
 export interface ReportedRows {
   readonly firstRow: number
   readonly drawRow: number
-  readonly drewToken: boolean
+  readonly numDrawn: number
 }
 
 /** The update of a sequence that a step computed, or null when there is nothing to tell yet. */
@@ -23,13 +23,16 @@ export function stepUpdate(
   nowMs: number,
 ): SequenceUpdate | null {
   const hasPromptLogprobs = rows.drawRow > rows.firstRow
-  if (!rows.drewToken && !hasPromptLogprobs && !sequence.isFinished) return null
-  const isFirstToken = rows.drewToken && sequence.numOutputTokens === 1
+  const { numDrawn } = rows
+  if (numDrawn === 0 && !hasPromptLogprobs && !sequence.isFinished) return null
+  const isFirstToken = numDrawn > 0 && sequence.numOutputTokens === numDrawn
   const wantsLogprobs = sequence.params.topLogprobs !== null
   return {
     id: sequence.id,
-    tokenIds: rows.drewToken ? [sequence.tokenIds[sequence.numTokens - 1]!] : [],
-    logprobs: wantsLogprobs ? logprobEntries(arrays, rows.drawRow, rows.drewToken ? 1 : 0) : null,
+    tokenIds: Array.from(
+      sequence.tokenIds.subarray(sequence.numTokens - numDrawn, sequence.numTokens),
+    ),
+    logprobs: wantsLogprobs ? logprobEntries(arrays, rows.drawRow, numDrawn) : null,
     promptLogprobs: hasPromptLogprobs
       ? logprobEntries(arrays, rows.firstRow, rows.drawRow - rows.firstRow)
       : null,
@@ -82,6 +85,8 @@ function timingOf(sequence: Sequence, nowMs: number): SequenceTiming {
     totalMs: nowMs - sequence.arrivalMs,
     numPreemptions: sequence.numPreemptions,
     numCachedTokens: Math.max(0, sequence.numCachedTokens),
+    numAcceptedDrafts: sequence.draft?.numAccepted ?? 0,
+    numRejectedDrafts: sequence.draft?.numRejected ?? 0,
   }
 }
 

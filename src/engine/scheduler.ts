@@ -5,6 +5,7 @@
  *
  *   expire    who waited longer than it was willing to is given up          `deadlines.ts`
  *   decode    every running sequence with one token left gets it            (S4)
+ *   guess     streams that repeat themselves get rows for guesses           `drafts.ts`
  *   prompts   running sequences with more left share what the target leaves `step-budget.ts`
  *   admit     the next one in turn comes in, while budget and blocks last   `fair-queue.ts`, `prefix-cache.ts`
  *
@@ -23,11 +24,18 @@
 import { invariant } from '../base/errors.ts'
 import type { BlockId } from '../base/ids.ts'
 import { BlockPool } from './block-pool.ts'
-import { attachBlocks, growBlockTable, numBlocksFor, releaseBlockTable } from './block-table.ts'
+import {
+  attachBlocks,
+  growBlockTable,
+  numBlocksFor,
+  releaseBlockTable,
+  trimBlockTable,
+} from './block-table.ts'
 import { Deadlines } from './deadlines.ts'
+import { canDraft, DraftState, Drafts } from './drafts.ts'
 import type { BatchLimits } from './executor.ts'
 import { FairQueue } from './fair-queue.ts'
-import { numReusableTokens, reachesDraw } from './logits-rows.ts'
+import { numDrawRows, numReusableTokens } from './logits-rows.ts'
 import type { PrefixCache } from './prefix-cache.ts'
 import type { TargetItl } from './scheduling-options.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
@@ -39,6 +47,8 @@ export interface SchedulerOptions {
   /** null = every token is computed. */
   readonly prefixCache?: PrefixCache | null
   readonly targetItl?: TargetItl
+  /** Guesses for one sequence in a step; 0 = none. */
+  readonly maxDraftTokens?: number
 }
 
 export class Scheduler {
@@ -55,14 +65,16 @@ export class Scheduler {
   readonly #deadlines = new Deadlines()
   readonly #limits: BatchLimits
   readonly #budget: StepBudget
+  readonly #drafts: Drafts | null
   /** Blocks that running sequences still lack for tokens they already know; kept while sequences are let in. */
   #numPromised = 0
 
   constructor(limits: BatchLimits, options: SchedulerOptions = {}) {
-    const { prefixCache = null, targetItl = 'off' } = options
+    const { prefixCache = null, targetItl = 'off', maxDraftTokens = 0 } = options
     this.#limits = limits
     this.#prefixCache = prefixCache
     this.#budget = new StepBudget(limits, this.costModel, targetItl)
+    this.#drafts = maxDraftTokens > 0 ? new Drafts(this.costModel, maxDraftTokens) : null
     this.pool = new BlockPool(limits.numBlocks, prefixCache?.forget)
   }
 
@@ -91,14 +103,23 @@ export class Scheduler {
     this.#begin()
     this.#expire(nowMs)
     this.#decode()
+    this.#guess()
     this.#budget.openPrompts()
     this.#growPrompts()
     this.#admit(nowMs)
   }
 
-  /** The step that computed the sequence's last tokens was good: later sequences may find the blocks they filled. */
-  publish(sequence: Sequence): void {
+  /**
+   * The step that computed the sequence's last tokens was good and drew `numDrawn`: guesses are judged, blocks that only
+   * wrong ones had are cut off, and later sequences may find the blocks that were filled.
+   */
+  settle(sequence: Sequence, numDrawn: number): void {
     this.#prefixCache?.publish(sequence, this.pool)
+    if (sequence.numDraftTokens === 0) return
+    this.#drafts?.learn(sequence, numDrawn - 1)
+    sequence.numDraftTokens = 0
+    const { numComputedTokens } = sequence
+    trimBlockTable(sequence, numBlocksFor(numComputedTokens, this.#limits.blockSize), this.pool)
   }
 
   /**
@@ -166,6 +187,28 @@ export class Scheduler {
     }
   }
 
+  #guess(): void {
+    const drafts = this.#drafts
+    if (drafts === null) return
+    const { blockSize } = this.#limits
+    drafts.begin(this.#budget.numDecodeTokens, this.#budget.numDecodeKeys)
+    for (let index = 0; index < this.running.length; index++) {
+      const sequence = this.running[index]!
+      if (sequence.numScheduledTokens === 0 || sequence.draft === null) continue
+      // Its last token is never computed, and nobody is put out for a guess.
+      const numUntilFull = sequence.capacity - sequence.numTokens - 1
+      const numSlots = (sequence.numBlocks + this.pool.numFree) * blockSize - sequence.numTokens
+      const room = Math.min(numUntilFull, numSlots, this.#budget.numGuessable)
+      if (room <= 0) continue
+      const numGuesses = drafts.propose(sequence, room)
+      if (numGuesses === 0) continue
+      this.#budget.takeGuesses(sequence, numGuesses)
+      sequence.numDraftTokens = numGuesses
+      sequence.numScheduledTokens = 1 + numGuesses
+      growBlockTable(sequence, numBlocksFor(sequence.numTokens + numGuesses, blockSize), this.pool)
+    }
+  }
+
   #growPrompts(): void {
     for (let index = 0; index < this.running.length; ) {
       const sequence = this.running[index]!
@@ -205,6 +248,7 @@ export class Scheduler {
     this.running.length -= 1
     // A share it already had is not given out again: the step may end up that many tokens short, never over.
     victim.numScheduledTokens = 0
+    victim.numDraftTokens = 0
     releaseBlockTable(victim, this.pool)
     victim.numComputedTokens = 0
     victim.numPreemptions += 1
@@ -255,6 +299,8 @@ export class Scheduler {
     this.#queue.admit(sequence)
     this.#deadlines.remove(sequence)
     sequence.reserve()
+    if (this.#drafts !== null && sequence.draft === null && canDraft(sequence))
+      sequence.draft = new DraftState(sequence.capacity)
     this.#attachPrefix(sequence, numHits)
     sequence.status = SequenceStatus.running
     if (sequence.admittedMs < 0) sequence.admittedMs = nowMs
@@ -302,7 +348,7 @@ export class Scheduler {
     const numKvTokens = sequence.numComputedTokens + numTokens
     growBlockTable(sequence, numBlocksFor(numKvTokens, this.#limits.blockSize), this.pool)
     sequence.numScheduledTokens = numTokens
-    this.#queue.charge(sequence, numTokens, reachesDraw(sequence, numTokens))
+    this.#queue.charge(sequence, numTokens, numDrawRows(sequence, numTokens) > 0)
   }
 
   #countPromised(): number {

@@ -7,10 +7,13 @@ export interface SchedulingOptions {
   /** Keep KV of full blocks and find it again. */
   readonly prefixCache: boolean
   readonly targetItl: TargetItl
+  /** Tokens guessed for a sequence in a step at most; 0 = none. */
+  readonly maxDraftTokens: number
 }
 
 /** Every policy off: each token is computed, as soon as the fixed limits allow. What comparisons start from. */
 export const PLAIN_SCHEDULING: SchedulingOptions = Object.freeze({
   prefixCache: false,
   targetItl: 'off',
+  maxDraftTokens: 0,
 })

@@ -2,20 +2,21 @@
  * One token stream: what is known, what is computed, and where its KV lies.
  *
  *   0 ──── numComputedTokens ──── numTokens ──── capacity      positions of `tokenIds`
- *   [ KV is stored )[ known, to compute )[ room for draws )
+ *   [ KV is stored )[ known, to compute )[ guesses, then room for draws )
  *
  * Owns its tokens and its block table. Does not know the pool, the batch or other sequences; the scheduler moves it
  * through its life, `commit` appends to it.
  * Invariants:
  * Q1 0 ≤ numComputedTokens < numTokens ≤ capacity while it is not finished: the last known token is never computed
  *    before it is needed to draw the next.
- * Q2 The block table is only appended to, and emptied as a whole.
+ * Q2 The block table is only appended to, and emptied as a whole; blocks that only rejected guesses had are cut off.
  * Q3 A token once appended never changes; preemption keeps it.
  */
 
 import { invariant } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
+import type { DraftState } from './drafts.ts'
 import { TIER_RANK } from './service-tier.ts'
 import type { Tenant } from './tenant.ts'
 import type { SequenceSpec } from './updates.ts'
@@ -79,9 +80,15 @@ export class Sequence {
   numComputedTokens: number
   /** Tokens given to the step at hand. */
   numScheduledTokens: number
+  /** Guesses behind the known tokens that the step at hand computes too; owned by `Drafts` and the scheduler. */
+  numDraftTokens: number
+  /** Null where nothing may be guessed. */
+  draft: DraftState | null
   /** Block ids by logical position, `[blocks of capacity]`; the first `numBlocks` are valid. */
   blockTable: Int32Array
   numBlocks: number
+  /** Raised whenever ids leave the table, for whoever keeps a copy of it. */
+  tableVersion: number
   /** Sampler slot while running; -1 otherwise. */
   samplerSlot: number
   /** First position whose row still has to report a prompt logprob; numPromptTokens - 1 when none has to. */
@@ -91,7 +98,7 @@ export class Sequence {
   prefixSerial: number
   /** Tokens whose KV was found when it was first admitted; -1 before. */
   numCachedTokens: number
-  /** Times it lost its blocks; also tells the input batch that a block table was emptied. */
+  /** Times it lost its blocks. */
   numPreemptions: number
   /** -1 until it happens. */
   admittedMs: number
@@ -128,8 +135,11 @@ export class Sequence {
     this.numTokens = spec.promptIds.length
     this.numComputedTokens = 0
     this.numScheduledTokens = 0
+    this.numDraftTokens = 0
+    this.draft = null
     this.blockTable = NOTHING
     this.numBlocks = 0
+    this.tableVersion = 0
     this.samplerSlot = -1
     this.nextPromptRow = spec.params.promptLogprobs === null ? this.numPromptTokens - 1 : 0
     this.numPublishedBlocks = 0

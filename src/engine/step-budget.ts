@@ -42,6 +42,19 @@ export class StepBudget {
     this.#targetItl = targetItl
   }
 
+  get numDecodeTokens(): number {
+    return this.#numDecodeTokens
+  }
+
+  get numDecodeKeys(): number {
+    return this.#numDecodeKeys
+  }
+
+  /** Rows that guesses may have. */
+  get numGuessable(): number {
+    return Math.min(this.#tokens, this.#rows)
+  }
+
   /** No token or no row is left. */
   get isSpent(): boolean {
     return this.#tokens === 0 || this.#rows === 0
@@ -94,6 +107,15 @@ export class StepBudget {
     this.#numDecodeTokens += numTokens
     this.#numDecodeKeys += numKeys(sequence, numTokens)
     this.#numDecodeRows += this.#take(sequence, numTokens)
+  }
+
+  /** Rows of guesses behind a stream's row. */
+  takeGuesses(sequence: Sequence, numGuesses: number): void {
+    this.#tokens -= numGuesses
+    this.#rows -= numGuesses
+    this.#numDecodeTokens += numGuesses
+    this.#numDecodeKeys += numGuesses * sequence.numTokens
+    this.#numDecodeRows += numGuesses
   }
 
   takePrompt(sequence: Sequence, numTokens: number): void {

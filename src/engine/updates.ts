@@ -38,7 +38,7 @@ export interface LogprobEntry {
 /** What happened to one sequence in a step. */
 export interface SequenceUpdate {
   readonly id: SequenceId
-  /** Tokens drawn in this step; none while the prompt is still being computed. */
+  /** Tokens drawn in this step, several where guesses were right; none while the prompt is still being computed. */
   readonly tokenIds: readonly number[]
   /** As long as `tokenIds` when logprobs were asked for. */
   readonly logprobs: readonly LogprobEntry[] | null
@@ -60,6 +60,9 @@ export interface SequenceTiming {
   readonly numPreemptions: number
   /** Prompt tokens whose KV was found in the prefix cache at the first admission. */
   readonly numCachedTokens: number
+  /** Guessed tokens that were right, and that were computed for nothing. */
+  readonly numAcceptedDrafts: number
+  readonly numRejectedDrafts: number
 }
 
 /** What `EngineCore.step` gives back. Updates that fell due between steps (a cancel) come first. */
@@ -80,6 +83,9 @@ export interface EngineCoreStats {
   /** Prompt tokens of admitted sequences; recomputed tokens are not counted again. */
   readonly numPromptTokens: number
   readonly numGeneratedTokens: number
+  /** Guesses that were computed, and those of them that were right. */
+  readonly numDraftTokens: number
+  readonly numAcceptedDrafts: number
   /** What a sequence that came now would wait to be let in, as predicted. */
   readonly predictedWaitMs: number
   readonly stepMs: number

@@ -43,6 +43,7 @@ export interface NativeExecutorOptions extends Omit<MemoryPlanInput, 'kvLayers'>
 export class NativeExecutor implements OpenedExecutor {
   readonly capabilities = {
     supportsPrefixReuse: true,
+    supportsDrafts: true,
     isThreadCountInvariant: true,
     answersWhileComputing: true,
   }

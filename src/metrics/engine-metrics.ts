@@ -18,6 +18,8 @@ export interface EngineTotals {
   readonly numSteps: number
   readonly numPreemptions: number
   readonly numScheduledTokens: number
+  readonly numDraftTokens: number
+  readonly numAcceptedDrafts: number
   readonly rssBytes: number
 }
 
@@ -26,6 +28,8 @@ export class EngineMetrics {
   readonly #labels: { model_name: string; engine: string }
   #numSteps = 0
   #numPreemptions = 0
+  #numDraftTokens = 0
+  #numAcceptedDrafts = 0
 
   /** @param replica - index of the replica within its deployment */
   constructor(metrics: Metrics, modelName: string, replica: number) {
@@ -35,6 +39,8 @@ export class EngineMetrics {
     metrics.numPreemptions.inc(this.#labels, 0)
     metrics.replicaRestarts.inc(this.#labels, 0)
     metrics.engineSteps.inc(this.#labels, 0)
+    metrics.draftTokens.inc(this.#labels, 0)
+    metrics.acceptedDraftTokens.inc(this.#labels, 0)
   }
 
   /** After each step message and each pong. Cost: a few map look-ups. */
@@ -57,6 +63,15 @@ export class EngineMetrics {
       this.#metrics.iterationTokens.observe(this.#labels, totals.numScheduledTokens)
     this.#numSteps = totals.numSteps
     this.#numPreemptions = totals.numPreemptions
+    this.#countDrafts(totals)
+  }
+
+  #countDrafts({ numDraftTokens, numAcceptedDrafts }: EngineTotals): void {
+    const { draftTokens, acceptedDraftTokens } = this.#metrics
+    draftTokens.inc(this.#labels, increase(this.#numDraftTokens, numDraftTokens))
+    acceptedDraftTokens.inc(this.#labels, increase(this.#numAcceptedDrafts, numAcceptedDrafts))
+    this.#numDraftTokens = numDraftTokens
+    this.#numAcceptedDrafts = numAcceptedDrafts
   }
 
   /** The engine process ended: nothing runs, and its memory is gone. */
@@ -67,6 +82,8 @@ export class EngineMetrics {
     this.#metrics.engineResidentMemory.set(this.#labels, 0)
     this.#numSteps = 0
     this.#numPreemptions = 0
+    this.#numDraftTokens = 0
+    this.#numAcceptedDrafts = 0
   }
 
   /** The supervisor started the engine process again. */

@@ -22,6 +22,8 @@ export interface Metrics {
   readonly numPreemptions: Counter<EngineLabel>
   readonly iterationTokens: Histogram<EngineLabel>
   readonly engineSteps: Counter<EngineLabel>
+  readonly draftTokens: Counter<EngineLabel>
+  readonly acceptedDraftTokens: Counter<EngineLabel>
   readonly engineResidentMemory: Gauge<EngineLabel>
   readonly replicaRestarts: Counter<EngineLabel>
   readonly prefixCacheQueries: Counter<ModelLabel>
@@ -94,6 +96,8 @@ export function createMetrics(version: string): Metrics {
       registers,
     }),
     engineSteps: engineCounter('engineSteps'),
+    draftTokens: engineCounter('draftTokens'),
+    acceptedDraftTokens: engineCounter('acceptedDraftTokens'),
     engineResidentMemory: engineGauge('engineResidentMemory'),
     replicaRestarts: engineCounter('replicaRestarts'),
     prefixCacheQueries: modelCounter('prefixCacheQueries'),

@@ -37,6 +37,14 @@ export const METRIC_NAMES = {
     name: 'vllm:prefix_cache_hits_total',
     help: 'Prompt tokens whose KV was found cached.',
   },
+  draftTokens: {
+    name: 'vllm:spec_decode_num_draft_tokens_total',
+    help: 'Tokens that were guessed and computed.',
+  },
+  acceptedDraftTokens: {
+    name: 'vllm:spec_decode_num_accepted_tokens_total',
+    help: 'Guessed tokens that were right.',
+  },
   promptTokens: { name: 'vllm:prompt_tokens_total', help: 'Prompt tokens of admitted requests.' },
   generationTokens: { name: 'vllm:generation_tokens_total', help: 'Tokens generated.' },
   requestSuccess: {

@@ -204,6 +204,29 @@ describe.skipIf(!existsSync(ADDON))(
         }
       })
 
+      it('guesses from repeated text change nothing', async () => {
+        // Three tokens are all that is ever drawn, so that runs come again.
+        const logitBias = [5, 6, 7].map((tokenId) => [tokenId, 100] as const)
+        const some = specs.slice(0, 16).map((spec, index) => ({
+          ...spec,
+          promptIds: spec.promptIds.slice(0, 40),
+          params: {
+            ...spec.params,
+            presencePenalty: 0,
+            repetitionPenalty: index === 3 ? 1.1 : 1,
+            maxTokens: 60,
+            logitBias,
+          },
+        }))
+        const computed = await run({}, some)
+        const scheduling = { ...PLAIN_SCHEDULING, maxDraftTokens: 8 }
+        const guessed = await run({ scheduling, maxNumSeqs: 2 }, some)
+        for (const { id } of some)
+          expect(guessed.answers.get(id)).toStrictEqual(computed.answers.get(id))
+        console.info(`guesses: ${guessed.numDraftTokens}, right: ${guessed.numAcceptedDrafts}`)
+        expect(guessed.numDraftTokens).toBeGreaterThan(20)
+      })
+
       it('a second run on the same engine, over used blocks, is like the first', async () => {
         const before = specs.map((spec) => ({ ...spec, id: (spec.id + 1000) as SequenceId }))
         const again = withEngine(engineOptions({}, 400), async (engine) => {

@@ -99,8 +99,9 @@ class Ledger {
       if (update.logprobs !== null) {
         expect(update.logprobs.map((entry) => entry.tokenId)).toEqual(update.tokenIds)
         const known = [...spec.promptIds, ...outputs]
-        for (const entry of update.logprobs) {
-          expect(entry.logprob).toBe(logprobOf(known, known.length - 1, entry.tokenId))
+        const first = known.length - update.tokenIds.length
+        for (const [index, entry] of update.logprobs.entries()) {
+          expect(entry.logprob).toBe(logprobOf(known, first + index, entry.tokenId))
           expect(entry.topIds).toHaveLength(spec.params.topLogprobs ?? 0)
         }
       }
@@ -151,7 +152,8 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
   const poolTokens = limits.numBlocks * limits.blockSize
   const maxContextTokens = Math.min(limits.maxBlocksPerSeq * limits.blockSize, poolTokens)
   const targetItl = random.pick(['off', 'auto', 5] as const)
-  const scheduling = { prefixCache: random.chance(0.7), targetItl }
+  const maxDraftTokens = random.pick([0, 1, 3, 8])
+  const scheduling = { prefixCache: random.chance(0.7), targetItl, maxDraftTokens }
   const engine = makeTestEngine({ limits, maxContextTokens, eosTokenIds, scheduling })
   const { core, executor } = engine
   const ledger = new Ledger()
@@ -214,6 +216,8 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
       failed: 0,
       tokens: 0,
       hits: 0,
+      drafts: 0,
+      accepted: 0,
     }
     for (let index = 0; index < NUM_WALKS; index++) {
       const seed = FIRST_SEED + index
@@ -229,6 +233,8 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
         totals.tokens += stats.numGeneratedTokens
         totals.sequences += ledger.specs.size
         totals.cancelled += ledger.cancelled.size
+        totals.drafts += stats.numDraftTokens
+        totals.accepted += stats.numAcceptedDrafts
         totals.hits += ledger.numCachedTokens()
         totals.failed += [...ledger.finishes.values()].filter((last) => last.error !== null).length
       } catch (error) {
@@ -243,5 +249,7 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
     expect(totals.cancelled).toBeGreaterThan(100)
     expect(totals.failed).toBeGreaterThan(100)
     expect(totals.hits).toBeGreaterThan(1000)
+    expect(totals.drafts).toBeGreaterThan(1000)
+    expect(totals.accepted).toBeGreaterThan(500)
   })
 })

@@ -141,6 +141,8 @@ export class FakeDeployments implements Deployments {
         promptTokens: promptIds.length,
         cachedPromptTokens: this.script.cachedPromptTokens ?? 0,
         completionTokens,
+        acceptedDraftTokens: 0,
+        rejectedDraftTokens: 0,
       },
       timing: { queueMs: 1, prefillMs: 2, decodeMs: 3, totalMs: 6 },
       seed: request.seed ?? 0n,

@@ -104,6 +104,7 @@ function logprobFrom(hash: number, tokenId: number): number {
 export class FakeExecutor implements Executor {
   readonly capabilities = {
     supportsPrefixReuse: true,
+    supportsDrafts: true,
     isThreadCountInvariant: true,
     answersWhileComputing: true,
   }
@@ -253,7 +254,7 @@ export class FakeExecutor implements Executor {
     }
     check(arrays.samplePositions[index] === end, 'the position of a draw does not follow its row')
     const slot = arrays.samplerSlots[index]!
-    const tokenId = slot < 0 ? arrays.targetIds[index]! : this.#draw(hash, slot, seq, end)
+    const tokenId = slot < 0 ? arrays.targetIds[index]! : this.#draw(hash, slot, seq, end, index)
     arrays.sampledIds[index] = tokenId
     arrays.sampledLogprobs[index] = logprobFrom(hash, tokenId)
     arrays.sampledRanks[index] = 1 + tokenId
@@ -263,17 +264,23 @@ export class FakeExecutor implements Executor {
     }
   }
 
-  #draw(hash: number, slot: number, seq: number, end: number): number {
+  #draw(hash: number, slot: number, seq: number, end: number, index: number): number {
     const sampler = this.samplers.get(slot)
     if (sampler === undefined)
       throw new InvariantError('FAKE', `sampler slot ${slot} draws but is not bound`)
-    check(
-      sampler.tokenIds.length === end,
-      'the sampler has seen more or fewer tokens than were computed',
-    )
+    // The first row of a sampler in a step follows tokens that are certain. It may have drawn beyond them in the step
+    // before, after guesses that were wrong.
+    const isFirst = index === 0 || this.arrays.samplerSlots[index - 1] !== slot
+    if (isFirst) {
+      check(sampler.tokenIds.length >= end, 'the sampler has seen fewer tokens than were computed')
+      sampler.tokenIds.length = end
+    }
+    if (!isFirst && this.unusableSlots.has(slot)) return -1
+    check(sampler.tokenIds.length === end, 'rows of one sampler are not in order')
     for (let position = 0; position < end; position++) {
       const stored = this.#storedTokens[this.#slotOf(seq, position)]
-      check(stored === sampler.tokenIds[position], 'the sampler belongs to another sequence')
+      const isSame = stored === sampler.tokenIds[position]
+      check(isSame || !isFirst, 'the sampler belongs to another sequence')
     }
     if (this.unusableSlots.has(slot)) return -1
     const tokenId = drawFrom(hash, sampler.params, sampler.choice, end, this.limits.vocabSize)

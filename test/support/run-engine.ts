@@ -21,6 +21,8 @@ export interface EngineRun {
   readonly numPreemptions: number
   readonly numSteps: number
   readonly numCachedTokens: number
+  readonly numDraftTokens: number
+  readonly numAcceptedDrafts: number
 }
 
 /** All sequences at once, or as many as `arrivals` says before each step. */
@@ -59,6 +61,8 @@ export async function runSequences(
     numPreemptions: numPreemptions - before.numPreemptions,
     numSteps: numSteps - before.numSteps,
     numCachedTokens,
+    numDraftTokens: core.stats().numDraftTokens - before.numDraftTokens,
+    numAcceptedDrafts: core.stats().numAcceptedDrafts - before.numAcceptedDrafts,
   }
 }
 

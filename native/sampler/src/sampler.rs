@@ -90,6 +90,7 @@ impl Sampler {
     }
 
     /// Draw from the first `rows` rows of `logits`, `[rows, vocab]`, and report logprobs. Drawn tokens are counted.
+    /// A slot may draw from several rows when no draw of its can change a later one (rows of guessed tokens).
     ///
     /// Returns an error, having computed and written nothing, when lengths, slots, targets or counts are wrong.
     /// A row whose logits cannot be used is no error of the call: it gets id -1 (S3).
@@ -272,7 +273,12 @@ impl Sampler {
                     expected: "≥ 0",
                 });
             }
-            if std::mem::replace(&mut is_used[slot as usize], true) {
+            let is_second = std::mem::replace(&mut is_used[slot as usize], true);
+            if is_second
+                && self.slots[slot as usize]
+                    .as_ref()
+                    .is_some_and(Slot::has_memory)
+            {
                 return Err(SamplerError::SlotUsedTwice { row, slot });
             }
         }

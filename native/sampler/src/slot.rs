@@ -109,6 +109,11 @@ impl Slot {
         self.num_drawn < self.min_tokens && !self.stop_token_ids.is_empty()
     }
 
+    /// Whether a drawn token can change what a later row of this slot draws.
+    pub fn has_memory(&self) -> bool {
+        self.has_penalties() || self.masks_stop_tokens()
+    }
+
     fn has_penalties(&self) -> bool {
         self.repetition_penalty != 1.0
             || self.presence_penalty != 0.0

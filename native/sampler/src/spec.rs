@@ -60,7 +60,7 @@ pub enum SamplerError {
     SlotOutOfRange { slot: i64, max_slots: usize },
     /// A row draws from a slot that was never set, or was cleared.
     SlotNotSet { row: usize, slot: i32 },
-    /// Two rows of one call draw from the same slot; the second would need the first one's token.
+    /// Two rows of one call draw from the same slot, whose penalties or mask need the first one's token.
     SlotUsedTwice { row: usize, slot: i32 },
     /// A token id is not in `0..vocab_size`. `what` names the field.
     TokenOutOfRange {
@@ -97,7 +97,7 @@ impl fmt::Display for SamplerError {
             Self::SlotUsedTwice { row, slot } => {
                 write!(
                     out,
-                    "row {row} draws from sampler slot {slot} a second time in one step"
+                    "row {row} draws from sampler slot {slot} a second time in one step, but its penalties or minimum need the first token"
                 )
             }
             Self::TokenOutOfRange {

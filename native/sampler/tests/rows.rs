@@ -278,10 +278,6 @@ fn refuses_rows_that_make_no_sense() {
     };
     let refused = [
         RowInputs {
-            slots: &[0, 0],
-            ..good
-        },
-        RowInputs {
             slots: &[1, -1],
             ..good
         },
@@ -327,4 +323,61 @@ fn refuses_rows_that_make_no_sense() {
     sampler.clear(7);
     let error = sample(&mut sampler, &logits, good, &serial).expect_err("the slot is empty");
     assert_eq!(error, SamplerError::SlotNotSet { row: 0, slot: 0 });
+}
+
+#[test]
+fn a_slot_without_memory_draws_from_many_rows_what_it_would_draw_one_by_one() {
+    let vocab = 300;
+    let mut noise = Noise(5, 0);
+    let rows: Vec<f32> = (0..4).flat_map(|_| noise.logits(vocab, 3.0, 0.0)).collect();
+    let inputs = RowInputs {
+        slots: &[0; 4],
+        positions: &[7, 8, 9, 10],
+        targets: &[-1; 4],
+        top_counts: &[-1; 4],
+    };
+    let mut sampler = Sampler::new(1, vocab);
+    sampler.set(0, &SAMPLED(3)).unwrap();
+    let together = sample(&mut sampler, &rows, inputs, &two_threads).unwrap();
+    for row in 0..4 {
+        sampler.set(0, &SAMPLED(3)).unwrap();
+        let alone = RowInputs {
+            slots: &[0],
+            positions: &inputs.positions[row..=row],
+            targets: &[-1],
+            top_counts: &[-1],
+        };
+        let logits = &rows[row * vocab..(row + 1) * vocab];
+        let one = sample(&mut sampler, logits, alone, &serial).unwrap();
+        assert_eq!(one.ids[0], together.ids[row]);
+    }
+}
+
+#[test]
+fn a_slot_whose_draws_depend_on_each_other_draws_once() {
+    let specs = [
+        SamplerSpec {
+            presence_penalty: 0.5,
+            ..SAMPLED(3)
+        },
+        SamplerSpec {
+            min_tokens: 2,
+            stop_token_ids: &[1],
+            ..SAMPLED(3)
+        },
+    ];
+    for spec in specs {
+        let mut sampler = Sampler::new(1, 5);
+        sampler.set(0, &spec).unwrap();
+        let inputs = RowInputs {
+            slots: &[0, 0],
+            positions: &[7, 8],
+            targets: &[-1, -1],
+            top_counts: &[-1, -1],
+        };
+        assert_eq!(
+            sample(&mut sampler, &[0.0; 10], inputs, &serial),
+            Err(SamplerError::SlotUsedTwice { row: 1, slot: 0 })
+        );
+    }
 }

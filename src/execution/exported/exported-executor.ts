@@ -57,6 +57,7 @@ interface StepPart {
 export class ExportedExecutor implements OpenedExecutor {
   readonly capabilities = {
     supportsPrefixReuse: false,
+    supportsDrafts: false,
     isThreadCountInvariant: false,
     answersWhileComputing: false,
   }

@@ -60,7 +60,7 @@ describe('resolveConfig', () => {
         maxNumBatchedTokens: 512,
         maxNumSeqs: 64,
         maxContextTokens: null,
-        scheduling: { prefixCache: true, targetItl: 'auto' },
+        scheduling: { prefixCache: true, targetItl: 'auto', maxDraftTokens: 16 },
       },
       admission: { maxQueuedSequences: 256 },
       server: {

@@ -14,7 +14,7 @@ const config: EngineConfig = {
   maxNumBatchedTokens: 512,
   maxNumSeqs: 4,
   maxContextTokens: null,
-  scheduling: { prefixCache: true, targetItl: 'auto' },
+  scheduling: { prefixCache: true, targetItl: 'auto', maxDraftTokens: 16 },
 }
 const facts = { weightsBytes: 100 * MEBIBYTE, kvBytesPerToken: 16_384, maxContextTokens: 2048 }
 

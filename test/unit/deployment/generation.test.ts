@@ -19,6 +19,8 @@ const FIRST: SequenceTiming = {
   totalMs: 10,
   numPreemptions: 0,
   numCachedTokens: 0,
+  numAcceptedDrafts: 0,
+  numRejectedDrafts: 0,
 }
 
 let stage: DeploymentStage
@@ -51,11 +53,14 @@ describe('a request', () => {
       [1, 2],
       [0, 1],
     ] as const) {
-      const timing = { ...FIRST, numCachedTokens }
+      const drafts = { numAcceptedDrafts: 3, numRejectedDrafts: choice }
+      const timing = { ...FIRST, numCachedTokens, ...drafts }
       stage.replica.update(choice, { tokenIds: [END_ID], finish: 'length', timing })
     }
     await ended
-    expect(events.at(-1)).toMatchObject({ usage: { promptTokens: 2, cachedPromptTokens: 1 } })
+    expect(events.at(-1)).toMatchObject({
+      usage: { cachedPromptTokens: 1, acceptedDraftTokens: 6, rejectedDraftTokens: 1 },
+    })
   })
 
   it('goes from started over deltas to finished and done', async () => {
@@ -97,7 +102,13 @@ describe('a request', () => {
       { type: 'finished', choice: 0, reason: 'stop', stopString: null, stopTokenId: END_ID },
       {
         type: 'done',
-        usage: { promptTokens: 2, cachedPromptTokens: 0, completionTokens: 3 },
+        usage: {
+          promptTokens: 2,
+          cachedPromptTokens: 0,
+          completionTokens: 3,
+          acceptedDraftTokens: 0,
+          rejectedDraftTokens: 0,
+        },
         timing: { queueMs: 3, prefillMs: 7, decodeMs: 20, totalMs: 30 },
         seed: 5n,
       },

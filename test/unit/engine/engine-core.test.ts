@@ -77,7 +77,8 @@ describe('EngineCore', () => {
     core.add(makeSpec(1, { maxTokens: 3 }))
     core.add(makeSpec(2, { maxTokens: 1 }))
     const updates = await drain()
-    const timing = { numPreemptions: 0, numCachedTokens: 0 }
+    const drafts = { numAcceptedDrafts: 0, numRejectedDrafts: 0 }
+    const timing = { numPreemptions: 0, numCachedTokens: 0, ...drafts }
     expect(updates.map((update) => update.timing)).toEqual([
       { queueMs: 0, prefillMs: 10, totalMs: 10, ...timing },
       null,
@@ -328,6 +329,8 @@ describe('EngineCore', () => {
       numPreemptions: 0,
       numPromptTokens: 5,
       numGeneratedTokens: 2,
+      numDraftTokens: 0,
+      numAcceptedDrafts: 0,
       predictedWaitMs: 0,
       stepMs: 5,
       numScheduledTokens: 5,

@@ -116,7 +116,7 @@ describe('InputBatch', () => {
       numScheduledTokens: 1,
     })
     batch.fill([sequence])
-    sequence.numPreemptions += 1
+    sequence.tableVersion += 1
     sequence.numComputedTokens = 0
     sequence.numScheduledTokens = 8
     sequence.blockTable.set([6, 7])

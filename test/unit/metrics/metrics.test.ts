@@ -12,6 +12,8 @@ const totals = {
   numSteps: 10,
   numPreemptions: 4,
   numScheduledTokens: 7,
+  numDraftTokens: 9,
+  numAcceptedDrafts: 5,
   rssBytes: 1000,
 }
 
