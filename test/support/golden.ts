@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url'
 
 export interface GoldenCase {
   readonly id: string
+  readonly rendered: string
+  readonly greedy_text: string
   readonly prompt_ids: readonly number[]
   /** Of prompt tokens from position 1 on. */
   readonly prompt_logprobs: readonly number[]

@@ -1,12 +1,12 @@
 /**
- * Where the default model's file lies. INGOT_TEST_MODEL overrides; otherwise it comes through the store, once, into the
- * same home that `ingot serve` uses.
+ * Where the models of the tests lie. They come through the store, once, into the same home that `ingot serve` uses;
+ * INGOT_TEST_MODEL names a file instead of the default model.
  */
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { loadConfig } from '../../src/config/load-config.ts'
-import { readCatalog } from '../../src/store/catalog.ts'
+import { type CatalogEntry, readCatalog } from '../../src/store/catalog.ts'
 import { referenceTo } from '../../src/store/model-reference.ts'
 import { ModelStore } from '../../src/store/model-store.ts'
 import { readStoreOptions } from '../../src/store/store-options.ts'
@@ -16,14 +16,23 @@ const CATALOG = fileURLToPath(new URL('../../models/catalog', import.meta.url))
 export async function modelPath(): Promise<string> {
   const given = process.env.INGOT_TEST_MODEL
   if (given !== undefined && given !== '') return given
+  const { defaultEntry } = await readCatalog(CATALOG)
+  return pathOf(defaultEntry)
+}
+
+/** @throws what the store throws, such as when there is no network */
+export async function catalogModelPath(id: string): Promise<string> {
+  return pathOf((await readCatalog(CATALOG)).entries.get(id))
+}
+
+async function pathOf(entry: CatalogEntry | undefined): Promise<string> {
+  if (entry === undefined) throw new Error('the catalog has no such model')
   const { home, environment } = loadConfig({ configFile: undefined, flags: {} }).config.store
   const store = new ModelStore(
     readStoreOptions({ root: home, env: environment, readFile: readOptional }),
   )
   try {
-    const { defaultEntry } = await readCatalog(CATALOG)
-    if (defaultEntry === undefined) throw new Error('the catalog has no default model')
-    return (await store.fetch(referenceTo(defaultEntry))).path
+    return (await store.fetch(referenceTo(entry))).path
   } finally {
     await store.close()
   }
