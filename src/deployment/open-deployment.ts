@@ -19,6 +19,7 @@ import { ChatTemplate } from '../text/chat-template.ts'
 import { NO_TEMPLATE, withoutTokenizer } from '../text/no-tokenizer.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { TokenizerDescription } from '../text/tokenizer-description.ts'
+import { checkVocabulary } from '../text/vocabulary-check.ts'
 import type { EngineDescription, EngineOptions } from '../worker/messages.ts'
 import type { ModelCard } from './deployments.ts'
 import { type EnginePlan, planEngine } from './engine-plan.ts'
@@ -101,6 +102,9 @@ export async function openDeployment(
       facts.tokenizer === null
         ? withoutTokenizer(facts.config.eosTokenIds)
         : tools.createTokenizer(facts.tokenizer)
+    if (facts.tokenizer !== null) {
+      checkVocabulary(tokenizer, facts.tokenizer, facts.config.vocabSize)
+    }
     const ids = new SequenceIds()
     const deployment = new ModelDeployment({
       card,

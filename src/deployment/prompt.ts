@@ -5,6 +5,7 @@
 
 import type { ChatTemplate } from '../text/chat-template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
+import { checkKnownToModel } from '../text/vocabulary-check.ts'
 import { deploymentError } from './errors.ts'
 import type { GenerationInput } from './generation.ts'
 
@@ -15,7 +16,7 @@ export interface Prompt {
 }
 
 export interface PromptTools {
-  readonly tokenizer: Pick<Tokenizer, 'encode'>
+  readonly tokenizer: Pick<Tokenizer, 'encode' | 'tokenText'>
   readonly template: Pick<ChatTemplate, 'render'>
   /** Rows of the model's output; ids of the request must be below. */
   readonly vocabSize: number
@@ -57,19 +58,19 @@ export function answerLimit(
 }
 
 async function encode(input: GenerationInput, tools: PromptTools): Promise<Prompt> {
-  const { tokenizer, template } = tools
-  switch (input.kind) {
-    case 'chat': {
-      const text = template.render({ messages: input.messages, tools: input.tools })
-      return { text, tokenIds: await tokenizer.encode(text, { addSpecialTokens: false }) }
-    }
-    case 'text': {
-      const { text } = input
-      return { text, tokenIds: await tokenizer.encode(text, { addSpecialTokens: true }) }
-    }
-    case 'tokens':
-      return { text: null, tokenIds: checkTokenIds(input.tokenIds, tools.vocabSize) }
+  if (input.kind === 'tokens') {
+    return { text: null, tokenIds: checkTokenIds(input.tokenIds, tools.vocabSize) }
   }
+  const { tokenizer, template, vocabSize } = tools
+  const isChat = input.kind === 'chat'
+  const text = isChat
+    ? template.render({ messages: input.messages, tools: input.tools })
+    : input.text
+  // A chat's template writes begin and end tokens itself.
+  const tokenIds = await tokenizer.encode(text, { addSpecialTokens: !isChat })
+  const tokenText = (id: number) => tokenizer.tokenText(id)
+  checkKnownToModel(tokenIds, vocabSize, { param: paramOf(input), tokenText })
+  return { text, tokenIds }
 }
 
 function checkTokenIds(tokenIds: readonly number[], vocabSize: number): Int32Array {

@@ -1,19 +1,23 @@
 /**
  * The tokenizer that belongs to a checkpoint: out of a GGUF file's metadata, or from the files of a Hugging Face folder.
  *
- *   tokenizer.json          the tokenizer; without it a folder has none
- *   tokenizer_config.json   special tokens and chat templates
- *   chat_template.jinja     the default template, before the one of tokenizer_config.json, as in transformers
+ *   tokenizer.json                 the tokenizer; without it
+ *   tokenizer.model                SentencePiece's own file; without both a folder has no tokenizer
+ *   tokenizer_config.json          special tokens and chat templates
+ *   special_tokens_map.json        special tokens where the former is silent
+ *   chat_template.jinja            the default template, before the one of tokenizer_config.json, as in transformers
+ *   additional_chat_templates/     NAME.jinja each
  *
- * Reads those three files, bounded. Owns nothing.
+ * Reads those files, bounded. Owns nothing.
  */
 
-import { readFile, stat } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { ModelConfig } from '../../models/model-config.ts'
 import type { OpenedCheckpoint } from '../checkpoint/checkpoint.ts'
 import { describeGgufTokenizer } from '../text/gguf-tokenizer.ts'
 import { describeHfTokenizer } from '../text/hf-tokenizer.ts'
+import { describeSentencePieceModel } from '../text/sentencepiece-tokenizer.ts'
 import type { TokenizerDescription } from '../text/tokenizer-description.ts'
 import { deploymentError } from './errors.ts'
 
@@ -22,6 +26,7 @@ const MAX_TOKENIZER_BYTES = 128 * 1024 * 1024
 /** Vocabularies of added tokens make some of 5 MB. */
 const MAX_CONFIG_BYTES = 32 * 1024 * 1024
 const MAX_TEMPLATE_BYTES = 1024 * 1024
+const MAX_TEMPLATES = 64
 
 /** @throws ServingError of the text room; DEPLOYMENT_BAD_TOKENIZER_FILE */
 export async function readTokenizer(
@@ -30,27 +35,69 @@ export async function readTokenizer(
 ): Promise<TokenizerDescription | null> {
   if (checkpoint.kind === 'gguf') return describeGgufTokenizer(checkpoint.metadata)
   const folder = dirname(checkpoint.files[0] ?? '')
-  const tokenizerJson = await readText(join(folder, 'tokenizer.json'), MAX_TOKENIZER_BYTES)
-  if (tokenizerJson === undefined) return null
-  const tokenizerConfig = await readText(join(folder, 'tokenizer_config.json'), MAX_CONFIG_BYTES)
-  const description = describeHfTokenizer({
-    tokenizerJson,
-    ...(tokenizerConfig === undefined ? {} : { tokenizerConfig }),
-    endTokenIds: eosTokenIds,
-  })
-  const template = await readText(join(folder, 'chat_template.jinja'), MAX_TEMPLATE_BYTES)
-  if (template === undefined) return description
-  const chatTemplates = new Map(description.chatTemplates).set('default', template)
+  const description = await readFolder(folder, eosTokenIds)
+  if (description === null) return null
+  const chatTemplates = new Map([...description.chatTemplates, ...(await readTemplates(folder))])
   return { ...description, chatTemplates }
+}
+
+async function readFolder(
+  folder: string,
+  endTokenIds: readonly number[],
+): Promise<TokenizerDescription | null> {
+  const text = (name: string, limitBytes: number) => readText(join(folder, name), limitBytes)
+  const tokenizerJson = await text('tokenizer.json', MAX_TOKENIZER_BYTES)
+  const modelFile = join(folder, 'tokenizer.model')
+  const model =
+    tokenizerJson === undefined ? await readBytes(modelFile, MAX_TOKENIZER_BYTES) : undefined
+  if (tokenizerJson === undefined && model === undefined) return null
+  const tokenizerConfig = await text('tokenizer_config.json', MAX_CONFIG_BYTES)
+  const specialTokensMap = await text('special_tokens_map.json', MAX_CONFIG_BYTES)
+  const beside = {
+    ...(tokenizerConfig === undefined ? {} : { tokenizerConfig }),
+    ...(specialTokensMap === undefined ? {} : { specialTokensMap }),
+    endTokenIds,
+  }
+  return tokenizerJson === undefined
+    ? describeSentencePieceModel({ model: model as Buffer, folder, ...beside })
+    : describeHfTokenizer({ tokenizerJson, ...beside })
+}
+
+/** By name. */
+async function readTemplates(folder: string): Promise<ReadonlyMap<string, string>> {
+  const templates = new Map<string, string>()
+  const add = async (name: string, file: string) => {
+    const template = await readText(file, MAX_TEMPLATE_BYTES)
+    if (template !== undefined) templates.set(name, template)
+  }
+  await add('default', join(folder, 'chat_template.jinja'))
+  const further = join(folder, 'additional_chat_templates')
+  // Absent in most folders, and no folder is no templates.
+  const names = await readdir(further).catch(() => [])
+  const files = names.filter((name) => name.endsWith('.jinja')).sort()
+  if (files.length > MAX_TEMPLATES) {
+    const details = {
+      file: further,
+      expected: `at most ${MAX_TEMPLATES} templates`,
+      got: String(files.length),
+    }
+    throw deploymentError('DEPLOYMENT_BAD_TOKENIZER_FILE', { details })
+  }
+  for (const name of files) await add(name.slice(0, -'.jinja'.length), join(further, name))
+  return templates
 }
 
 /** `undefined` when there is no such file. */
 async function readText(file: string, limitBytes: number): Promise<string | undefined> {
-  const expected = `a text of at most ${limitBytes} bytes`
+  return (await readBytes(file, limitBytes))?.toString('utf8')
+}
+
+async function readBytes(file: string, limitBytes: number): Promise<Buffer | undefined> {
+  const expected = `a file of at most ${limitBytes} bytes`
   try {
     const stats = await stat(file)
     const got = stats.isFile() ? `${stats.size} bytes` : 'no regular file'
-    if (stats.isFile() && stats.size <= limitBytes) return await readFile(file, 'utf8')
+    if (stats.isFile() && stats.size <= limitBytes) return await readFile(file)
     throw deploymentError('DEPLOYMENT_BAD_TOKENIZER_FILE', { details: { file, expected, got } })
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException

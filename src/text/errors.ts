@@ -14,11 +14,14 @@ type LoadCode =
   | 'TEXT_BAD_TOKENIZER'
   | 'TEXT_UNSUPPORTED_TOKENIZER'
   | 'TEXT_UNKNOWN_PRE_TOKENIZER'
+  | 'TEXT_NEEDS_TOKENIZER_JSON'
+  | 'TEXT_TOKENIZER_TOO_LARGE'
   | 'TEXT_BAD_CHAT_TEMPLATE'
 
 type RequestCode =
   | 'TEXT_TOO_LONG'
   | 'TEXT_ENCODE_FAILED'
+  | 'TEXT_TOKEN_UNKNOWN_TO_MODEL'
   | 'TEXT_NO_CHAT_TEMPLATE'
   | 'TEXT_NO_TOKENIZER'
   | 'TEXT_TEMPLATE_REFUSED'
@@ -50,6 +53,18 @@ const table: Readonly<Record<TextErrorCode, ErrorDefinition>> = {
     message:
       'tokenizer: tokenizer.ggml.pre names {got}, which decides how text is cut and cannot be guessed; known names: {expected}',
   },
+  TEXT_NEEDS_TOKENIZER_JSON: {
+    status: 422,
+    retryable: false,
+    message:
+      "{folder}/tokenizer.model: expected SentencePiece BPE that takes text as it is, got one where {reason}; make tokenizer.json with: python -c \"from transformers import AutoTokenizer as A; A.from_pretrained('{folder}').save_pretrained('{folder}')\"",
+  },
+  TEXT_TOKENIZER_TOO_LARGE: {
+    status: 422,
+    retryable: false,
+    message:
+      'tokenizer: expected ids below {vocabSize}, the model’s vocabulary, got a tokenizer of {tokenizerSize} whose token {token} has id {id}; the tokenizer is of another model, fetch both again',
+  },
   TEXT_BAD_CHAT_TEMPLATE: {
     status: 422,
     retryable: false,
@@ -67,6 +82,12 @@ const table: Readonly<Record<TextErrorCode, ErrorDefinition>> = {
     retryable: false,
     message:
       'the tokenizer failed on a text of {bytes} bytes: {reason}; report it with the model’s name',
+  },
+  TEXT_TOKEN_UNKNOWN_TO_MODEL: {
+    status: 400,
+    retryable: false,
+    message:
+      'the text has the token {token} with id {id}, which this model’s tokenizer knows and its vocabulary of {vocabSize} does not; leave it out',
   },
   TEXT_NO_CHAT_TEMPLATE: {
     status: 400,

@@ -1,26 +1,33 @@
 /**
- * From a Hugging Face `tokenizer.json` (used as it is) and its `tokenizer_config.json` to a tokenizer description.
+ * From the files of a Hugging Face tokenizer to a tokenizer description.
+ *
+ *   tokenizer.json            used as it is, but for
+ *   tokenizer_config.json     special tokens, chat templates, `add_bos_token` and `add_eos_token`, and added tokens that
+ *                             the former lacks
+ *   special_tokens_map.json   special tokens where the former is silent
  *
  * Owns nothing; reads no files. Checks what it reads itself; whether the parts fit together is the native tokenizer's to
- * say. Source: huggingface/transformers, `tokenization_utils_base.py`, for the keys of `tokenizer_config.json`.
+ * say. Source: huggingface/transformers 5, `tokenization_utils_tokenizers.py`.
  */
 
 import { endsByText } from './end-tokens.ts'
-import { describeValue, reasonOf, textError } from './errors.ts'
+import { badJson, isObject, type JsonObject, optionalFlag, parseObject } from './hf-json.ts'
+import { alreadySurrounds, postProcessor } from './hf-post-processor.ts'
+import {
+  type AddedToken,
+  readAddedTokens,
+  readAddedTokensDecoder,
+  readChatTemplates,
+  readSpecialTexts,
+} from './hf-special-tokens.ts'
 import type { TokenizerDescription } from './tokenizer-description.ts'
-
-type JsonObject = Readonly<Record<string, unknown>>
-
-/** Longest `tokenizer.json` in UTF-16 units; the largest in use have about 35 million. */
-const MAX_JSON_LENGTH = 134_217_728
-
-const SPECIAL_TOKEN_NAMES = ['bos_token', 'eos_token', 'unk_token', 'pad_token'] as const
 
 export interface HfTokenizerFiles {
   /** Text of `tokenizer.json`. */
   readonly tokenizerJson: string
-  /** Text of `tokenizer_config.json`; absent: no begin and end tokens and no chat template are known. */
+  /** Texts of the files of these names; absent: nothing more is known. */
   readonly tokenizerConfig?: string
+  readonly specialTokensMap?: string
   /** `eos_token_id` of `generation_config.json` or `config.json`, which may name several. */
   readonly endTokenIds?: readonly number[]
 }
@@ -28,31 +35,39 @@ export interface HfTokenizerFiles {
 /**
  * @throws ServingError TEXT_BAD_TOKENIZER
  *
- * Cost: one parse of the JSON beside the native one; O(its length).
+ * Cost: one parse of the JSON beside the native one, and one more of each where something must be changed in it.
  */
 export function describeHfTokenizer(files: HfTokenizerFiles): TokenizerDescription {
   const root = parseObject(files.tokenizerJson, 'tokenizer.json')
-  const config =
-    files.tokenizerConfig === undefined
-      ? {}
-      : parseObject(files.tokenizerConfig, 'tokenizer_config.json')
-  const added = readAddedTokens(root.added_tokens)
-  const ids = new Map([...added].map(([text, { id }]) => [text, id]))
-  const specialTokens = readSpecialTokens(config)
-  const idOf = (name: string): number | null => {
-    const text = specialTokens[name]
-    return text === undefined ? null : (ids.get(text) ?? vocabularyId(root, text))
+  const config = parseOptional(files.tokenizerConfig, 'tokenizer_config.json')
+  const specialTokens = readSpecialTexts(
+    config,
+    parseOptional(files.specialTokensMap, 'special_tokens_map.json'),
+  )
+  const present = readAddedTokens(root.added_tokens)
+  const missing = missingTokens(root, present, readAddedTokensDecoder(config.added_tokens_decoder))
+  const added = [...present, ...missing]
+  const ids = new Map(added.map(({ content, id }) => [content, id]))
+  const idOf = (text: string | undefined): number | null =>
+    text === undefined ? null : (ids.get(text) ?? vocabularyId(root, text))
+  const eosTokenId = idOf(specialTokens.eos_token)
+  const special = added.filter(({ isSpecial }) => isSpecial)
+  const ends = new Set([
+    ...(files.endTokenIds ?? []),
+    ...(eosTokenId === null ? [] : [eosTokenId]),
+    ...endsByText(special.map(({ content, id }) => [content, id] as const)),
+  ])
+  const changes = {
+    ...changedSurroundings(root, config, { specialTokens, idOf }),
+    ...(missing.length === 0 ? {} : { added_tokens: withTokens(root, missing) }),
   }
-  const eosTokenId = idOf('eos_token')
-  const ends = new Set(files.endTokenIds ?? [])
-  if (eosTokenId !== null) ends.add(eosTokenId)
-  const special = [...added].filter(([, { isSpecial }]) => isSpecial)
-  for (const id of endsByText(special.map(([text, { id }]) => [text, id] as const))) ends.add(id)
+  const isChanged = Object.keys(changes).length > 0
+  const json = isChanged ? JSON.stringify({ ...root, ...changes }) : files.tokenizerJson
   return {
-    model: { kind: 'huggingFace', json: files.tokenizerJson },
+    model: { kind: 'huggingFace', json },
     addedTokens: ids,
     preTokenizer: 'tokenizer.json',
-    bosTokenId: idOf('bos_token'),
+    bosTokenId: idOf(specialTokens.bos_token),
     eosTokenId,
     eotTokenId: null,
     endTokenIds: [...ends].sort((a, b) => a - b),
@@ -61,33 +76,59 @@ export function describeHfTokenizer(files: HfTokenizerFiles): TokenizerDescripti
   }
 }
 
-function readAddedTokens(value: unknown): Map<string, { id: number; isSpecial: boolean }> {
-  const added = new Map<string, { id: number; isSpecial: boolean }>()
-  if (value === undefined || value === null) return added
-  if (!Array.isArray(value)) throw bad('added_tokens', 'an array', value)
-  for (const token of value) {
-    if (!isObject(token)) throw bad('added_tokens', 'objects', token)
-    const { id, content, special } = token
-    if (typeof content !== 'string') throw bad('added_tokens[].content', 'a text', content)
-    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0) {
-      throw bad('added_tokens[].id', 'a whole number', id)
-    }
-    added.set(content, { id, isSpecial: special === true })
-  }
-  return added
+function parseOptional(text: string | undefined, file: string): JsonObject {
+  return text === undefined ? {} : parseObject(text, file)
 }
 
-/** A special token is a text or `{ content }`; `null` is none. */
-function readSpecialTokens(config: JsonObject): Record<string, string> {
-  const texts: Record<string, string> = {}
-  for (const name of SPECIAL_TOKEN_NAMES) {
-    const value = config[name]
-    if (value === undefined || value === null) continue
-    const text = isObject(value) ? value.content : value
-    if (typeof text !== 'string') throw bad(name, 'a text or an object with content', value)
-    texts[name] = text
+/** Nothing when the file is silent, or says what `tokenizer.json` does anyway. */
+function changedSurroundings(
+  root: JsonObject,
+  config: JsonObject,
+  known: {
+    readonly specialTokens: Readonly<Record<string, string>>
+    readonly idOf: (text: string) => number | null
+  },
+): { post_processor?: JsonObject } {
+  const addsBos = optionalFlag(config, 'add_bos_token')
+  const addsEos = optionalFlag(config, 'add_eos_token')
+  if (addsBos === undefined && addsEos === undefined) return {}
+  const textOf = (flag: boolean | undefined, name: string): string | null => {
+    const text = known.specialTokens[name]
+    if (flag !== true || text === undefined) return null
+    if (known.idOf(text) === null) throw badJson(name, 'a token of the vocabulary', text)
+    return text
   }
-  return texts
+  const around = { beginText: textOf(addsBos, 'bos_token'), endText: textOf(addsEos, 'eos_token') }
+  if (alreadySurrounds(root.post_processor, around)) return {}
+  return { post_processor: postProcessor({ ...around, idOf: known.idOf }) }
+}
+
+/** Tokens of `tokenizer_config.json` that `tokenizer.json` has not among its added ones; an ordinary one keeps its id. */
+function missingTokens(
+  root: JsonObject,
+  present: readonly AddedToken[],
+  wanted: readonly AddedToken[],
+): readonly AddedToken[] {
+  const known = new Set(present.map(({ content }) => content))
+  const missing = wanted.filter(({ content }) => !known.has(content))
+  return missing.map((token) => ({ ...token, id: vocabularyId(root, token.content) ?? token.id }))
+}
+
+function withTokens(root: JsonObject, missing: readonly AddedToken[]): readonly JsonObject[] {
+  const present = Array.isArray(root.added_tokens) ? (root.added_tokens as JsonObject[]) : []
+  const sorted = [...missing].sort((a, b) => a.id - b.id)
+  return [
+    ...present,
+    ...sorted.map(({ id, content, isSpecial, written }) => ({
+      single_word: written.single_word === true,
+      lstrip: written.lstrip === true,
+      rstrip: written.rstrip === true,
+      normalized: written.normalized === true,
+      special: isSpecial,
+      content,
+      id,
+    })),
+  ]
 }
 
 /** A vocabulary is an object of ids, or (Unigram) an array of `[text, score]`. */
@@ -99,43 +140,4 @@ function vocabularyId(root: JsonObject, text: string): number | null {
   }
   const id = isObject(vocab) && Object.hasOwn(vocab, text) ? vocab[text] : undefined
   return typeof id === 'number' ? id : null
-}
-
-/** One template, or several as `[{ name, template }]`. */
-function readChatTemplates(value: unknown): Map<string, string> {
-  const templates = new Map<string, string>()
-  if (value === undefined || value === null) return templates
-  const named = typeof value === 'string' ? [{ name: 'default', template: value }] : value
-  if (!Array.isArray(named)) throw bad('chat_template', 'a text or an array', value)
-  for (const entry of named) {
-    const { name, template } = isObject(entry) ? entry : {}
-    if (typeof name !== 'string' || typeof template !== 'string') {
-      throw bad('chat_template[]', 'a name and a template', entry)
-    }
-    templates.set(name, template)
-  }
-  return templates
-}
-
-function parseObject(text: string, file: string): JsonObject {
-  if (text.length > MAX_JSON_LENGTH) {
-    throw bad(file, `at most ${MAX_JSON_LENGTH} characters`, text.length)
-  }
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (cause) {
-    const details = { field: file, expected: 'JSON', got: reasonOf(cause) }
-    throw textError('TEXT_BAD_TOKENIZER', { details, cause })
-  }
-  if (!isObject(value)) throw bad(file, 'a JSON object', value)
-  return value
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function bad(field: string, expected: string, got: unknown): Error {
-  return textError('TEXT_BAD_TOKENIZER', { details: { field, expected, got: describeValue(got) } })
 }

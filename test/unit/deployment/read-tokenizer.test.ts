@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Checkpoint } from '../../../src/checkpoint/checkpoint.ts'
 import { readTokenizer } from '../../../src/deployment/read-tokenizer.ts'
 import { caught } from '../../support/caught.ts'
+import { encodeSentencePiece } from '../../support/sentencepiece-writer.ts'
 import { tinyLlamaFolder } from '../../support/tiny-llama-folder.ts'
 
 const TOKENIZER = JSON.stringify({
@@ -38,7 +39,10 @@ describe('the tokenizer of a folder', () => {
   it('is tokenizer.json, with the end tokens of the configuration', async () => {
     await write('tokenizer.json', TOKENIZER)
     const description = await read()
-    expect(description).toMatchObject({ json: TOKENIZER, endTokenIds: [2, 3] })
+    expect(description).toMatchObject({
+      model: { kind: 'huggingFace', json: TOKENIZER },
+      endTokenIds: [2, 3],
+    })
     expect(description?.chatTemplates.size).toBe(0)
   })
 
@@ -79,5 +83,31 @@ describe('the tokenizer of a folder', () => {
     await write('tokenizer.json', TOKENIZER)
     await mkdir(join(folder, 'chat_template.jinja'))
     expect((await caught(read())).details.got).toBe('no regular file')
+  })
+
+  it('has the templates of files beside it, the default one before that of the configuration', async () => {
+    await write('tokenizer.json', TOKENIZER)
+    await write('tokenizer_config.json', JSON.stringify({ chat_template: 'old' }))
+    await write('chat_template.jinja', 'new')
+    await mkdir(join(folder, 'additional_chat_templates'))
+    await write('additional_chat_templates/tool_use.jinja', 'tools')
+    await write('additional_chat_templates/notes.txt', 'none')
+    expect((await read())?.chatTemplates).toEqual(
+      new Map([
+        ['default', 'new'],
+        ['tool_use', 'tools'],
+      ]),
+    )
+  })
+
+  it('has the special tokens of special_tokens_map.json where the configuration is silent', async () => {
+    await write('tokenizer.json', TOKENIZER)
+    await write('special_tokens_map.json', JSON.stringify({ eos_token: { content: '</s>' } }))
+    expect(await read()).toMatchObject({ eosTokenId: 3, specialTokens: { eos_token: '</s>' } })
+  })
+
+  it('is made of tokenizer.model where that is all there is', async () => {
+    await writeFile(join(folder, 'tokenizer.model'), encodeSentencePiece({}))
+    expect(await read()).toMatchObject({ preTokenizer: 'tokenizer.model', eosTokenId: 2 })
   })
 })
