@@ -2,11 +2,10 @@
  * Every logit of the tiny checkpoints against transformers in f32, through the real engine and executor: prompts cut
  * into chunks of several sizes, and beside other sequences. Prints the largest difference, because it is the record.
  *
- * Skipped where ../shared/golden is absent; folders of architectures that are not known yet are skipped by name.
+ * Skipped where ../shared/golden is absent.
  */
 
 import { describe, expect, it } from 'vitest'
-import { knownModelTypes } from '../../models/registry.ts'
 import type { Executor } from '../../src/engine/executor.ts'
 import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
 import type { LoadedEngine } from '../../src/worker/load-engine.ts'
@@ -22,10 +21,6 @@ const NUM_OTHERS = 5
 const NUM_GREEDY_PROMPT = 9
 
 const goldens = tinyGoldens()
-const known = goldens.filter(
-  ({ modelType }) => modelType === null || knownModelTypes().includes(modelType),
-)
-const unknown = goldens.filter((golden) => !known.includes(golden))
 
 function engineOptions(checkpointPath: string, maxNumBatchedTokens: number): EngineOptions {
   return {
@@ -98,7 +93,7 @@ function otherSpecs({ inputIds, vocabSize }: ExpectedValues): SequenceSpec[] {
 }
 
 describe.skipIf(goldens.length === 0)('tiny checkpoints (of ../shared/golden/tiny)', () => {
-  it.each(known)('$name: every logit, in chunks and in batches', async (golden) => {
+  it.each(goldens)('$name: every logit, in chunks and in batches', async (golden) => {
     const expected = readExpected(golden)
     const numPositions = expected.inputIds.length
     let largest = 0
@@ -117,7 +112,7 @@ describe.skipIf(goldens.length === 0)('tiny checkpoints (of ../shared/golden/tin
     console.log(`${golden.name}: largest difference of a logit ${largest.toExponential(2)}`)
   })
 
-  it.each(known)('$name: the greedy continuation', async (golden) => {
+  it.each(goldens)('$name: the greedy continuation', async (golden) => {
     const expected = readExpected(golden)
     const { greedyFrom9 } = expected
     const promptIds = greedyFrom9.slice(0, NUM_GREEDY_PROMPT)
@@ -132,6 +127,4 @@ describe.skipIf(goldens.length === 0)('tiny checkpoints (of ../shared/golden/tin
       })
     }
   })
-
-  it.skip.each(unknown)('$name: architecture $modelType is not known yet', () => {})
 })
