@@ -41,13 +41,13 @@ export const qwen2Moe: ModelDefinition = defineDecoder({
     gguf: {
       experts: {
         ...GGUF_EXPERTS,
-        sharedGate: { name: 'ffn_gate_inp_shexp.weight', isVector: true },
+        sharedGate: 'ffn_gate_inp_shexp.weight',
       },
     },
     safetensors: {
       experts: {
         ...QWEN_EXPERTS,
-        sharedGate: { name: 'mlp.shared_expert_gate.weight', isVector: false },
+        sharedGate: 'mlp.shared_expert_gate.weight',
       },
     },
   }),

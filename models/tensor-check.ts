@@ -12,6 +12,8 @@ export interface ExpectedTensor {
   readonly name: string
   /** Outermost dimension first. */
   readonly shape: readonly number[]
+  /** Another shape of as many numbers, which some writers give it. */
+  readonly otherShape?: readonly number[]
   readonly isOptional?: boolean
   /** Formats it may be stored in; default: whatever the checkpoint's reader understands. */
   readonly formats?: readonly TensorInfo['format'][]
@@ -51,7 +53,7 @@ export function tensorOf(checkpoint: Checkpoint, name: string): TensorInfo {
 }
 
 function checkTensor(checkpoint: Checkpoint, expected: ExpectedTensor): void {
-  const { name, shape, formats } = expected
+  const { name, shape, otherShape = shape, formats } = expected
   const tensor = checkpoint.tensors.get(name)
   if (tensor === undefined) {
     if (expected.isOptional === true) return
@@ -59,10 +61,7 @@ function checkTensor(checkpoint: Checkpoint, expected: ExpectedTensor): void {
     throw modelError('MODEL_TENSOR_MISSING', { details })
   }
   const place = { file: tensor.file, tensor: name }
-  if (
-    tensor.shape.length !== shape.length ||
-    shape.some((extent, i) => extent !== tensor.shape[i])
-  ) {
+  if (!isSame(tensor.shape, shape) && !isSame(tensor.shape, otherShape)) {
     const details = { ...place, expected: shapeText(shape), got: shapeText(tensor.shape) }
     throw modelError('MODEL_TENSOR_SHAPE', { details })
   }
@@ -74,4 +73,8 @@ function checkTensor(checkpoint: Checkpoint, expected: ExpectedTensor): void {
 
 function shapeText(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`
+}
+
+function isSame(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((extent, i) => extent === b[i])
 }

@@ -135,8 +135,7 @@ function sharedTensors(
     { part: 'ffn_down_shexp', shape: [hiddenSize, shared.size], bias: false },
   ]
   if (shared.isGated && sharedGate !== undefined) {
-    const shape = sharedGate.isVector ? [hiddenSize] : [1, hiddenSize]
-    tensors.push({ name: sharedGate.name, shape })
+    tensors.push({ name: sharedGate, shape: [1, hiddenSize], otherShape: [hiddenSize] })
   }
   return tensors
 }
@@ -150,7 +149,7 @@ function shared(layer: DecoderLayer, x: GraphValue): GraphValue {
     const gateUp = layer.linear(x, ['ffn_gate_shexp', 'ffn_up_shexp'])
     return layer.linear(builder.gatedActivation(gateUp, { kind }), ['ffn_down_shexp'])
   }
-  const gate = { ...layer.tensor(sharedGate.name), shape: [1, hiddenSize] }
+  const gate = { ...layer.tensor(sharedGate), shape: [1, hiddenSize] }
   return builder.moe(x, builder.linear(x, [gate]), {
     router: { scoring: 'sigmoid', topK: 1, normalize: false },
     gateUp: { weights: [[layer.weight('ffn_gate_shexp'), layer.weight('ffn_up_shexp')]] },

@@ -80,8 +80,8 @@ export interface ExpertNames {
   readonly isInterleaved?: boolean
   /** Of models whose router has one: what is added to its scores. */
   readonly correction?: string
-  /** Of models with one: the matrix of the shared expert's gate, and how it is stored. */
-  readonly sharedGate?: { readonly name: string; readonly isVector: boolean }
+  /** Of models with one: the row that the shared expert's gate is made with. */
+  readonly sharedGate?: string
 }
 
 export type NameTables = Readonly<Record<Checkpoint['kind'], NameTable>>

@@ -97,14 +97,15 @@ function readExperts(
   { activation: kind, intermediateSize }: ModelConfig,
 ): ExpertsConfig {
   const { numExperts, topK, size } = readGgufExperts(keys, intermediateSize)
-  const gating = keys.integer('expert_gating_func', ANY, SOFTMAX)
+  const hasCorrection = [...tensors.keys()].some((name) => name.endsWith('.exp_probs_b.bias'))
+  // Files of V2 do not say it, nor do some of V3, whose routers alone have corrections.
+  const gating = keys.integer('expert_gating_func', ANY, hasCorrection ? SIGMOID : SOFTMAX)
   if (gating !== SOFTMAX && gating !== SIGMOID) {
     throw keys.unsupported('expert_gating_func', gating, `${SOFTMAX} or ${SIGMOID}`)
   }
   const scoring = gating === SIGMOID ? 'sigmoid' : 'softmax'
   const numGroups = keys.integer('expert_group_count', COUNT, 1)
   const topGroups = keys.integer('expert_group_used_count', COUNT, 1)
-  const hasCorrection = [...tensors.keys()].some((name) => name.endsWith('.exp_probs_b.bias'))
   if (scoring === 'softmax' && (numGroups > 1 || hasCorrection)) {
     throw keys.unsupported('expert_gating_func', gating, `${SIGMOID}, with groups or corrections`)
   }
