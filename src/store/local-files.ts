@@ -9,6 +9,7 @@
  *   a folder with config.json    those directly inside whose names end as in `ENDINGS`; notes, pictures and other
  *                                formats do not count, and folders are not entered
  *   a .safetensors file          those of its folder: it is nothing without them
+ *   an exported .onnx file       those of its folder, and its own as `exported-files.ts` says; so for a folder of exports
  *   a part of a split GGUF       all parts
  *   a folder without config.json the one GGUF model in it
  *
@@ -20,6 +21,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { splitName } from '../base/split-name.ts'
 import { reasonOf, storeError } from './errors.ts'
+import { CONFIGS, exportedFiles, exportedFolderOf } from './exported-files.ts'
 import { digestOfFile, hashLocalFile, knownDigest } from './local-file.ts'
 import type { StoredModel } from './model-store.ts'
 import type { ProgressListener } from './sources/source-fetcher.ts'
@@ -27,8 +29,6 @@ import type { StoreFolder } from './store-folder.ts'
 
 /** Weights, configuration, tokenizer, chat template. */
 const ENDINGS = /\.(?:safetensors|json|jinja|model|txt)$/
-/** What makes a folder a model. */
-const CONFIG = 'config.json'
 
 /** Several files that are one model. */
 export interface LocalFiles {
@@ -50,6 +50,10 @@ export async function localFilesOf(path: string): Promise<LocalFiles | undefined
     () => false,
   )
   if (isFolder) return { path, folder: path, names: await namesIn(path) }
+  if (path.endsWith('.onnx')) {
+    const above = await exportedFolderOf(path)
+    return { path, folder: above, names: await namesIn(above, path) }
+  }
   const folder = dirname(path)
   if (path.endsWith('.safetensors')) return { path, folder, names: await namesIn(folder) }
   const split = splitName(path)
@@ -134,11 +138,15 @@ async function digestParts(
   return parts
 }
 
-async function namesIn(folder: string): Promise<readonly string[]> {
+/** @param graph - the exported graph that was named */
+async function namesIn(folder: string, graph: string | null = null): Promise<readonly string[]> {
   let names: string[]
   try {
     names = await readdir(folder)
-    if (names.includes(CONFIG)) return sorted(await filesAmong(folder, names))
+    if (CONFIGS.some((name) => names.includes(name))) {
+      const files = await filesAmong(folder, names)
+      return sorted([...new Set([...files, ...(await exportedFiles(folder, graph))])])
+    }
   } catch (cause) {
     throw notFound(folder, reasonOf(cause), cause)
   }
@@ -148,7 +156,7 @@ async function namesIn(folder: string): Promise<readonly string[]> {
   const isOne = parts.length > 0 && parts.every((name) => whole.includes(name))
   if (isOne && (parts.length === 1 || splitName(parts[0] as string) !== undefined)) return whole
   const got =
-    parts.length === 0 ? `a folder without ${CONFIG}` : 'several GGUF models in one folder'
+    parts.length === 0 ? `a folder without ${CONFIGS.join(' or ')}` : 'several GGUF models in one folder'
   throw notFound(folder, got)
 }
 

@@ -58,7 +58,7 @@ export function referenceTo(entry: CatalogEntry): ModelReference {
 }
 
 function looksLikePath(written: string): boolean {
-  return /^(?:\.{0,2}|~)\//.test(written) || /\.gguf$/i.test(written)
+  return /^(?:\.{0,2}|~)\//.test(written) || /\.(?:gguf|onnx)$/i.test(written)
 }
 
 function unknownModel(name: string, ids: readonly string[]): Error {

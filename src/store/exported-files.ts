@@ -1,0 +1,66 @@
+/**
+ * Which files of a folder belong to an exported ONNX decoder, by their names alone: those beside its graphs, in the folder
+ * itself or in its folder `onnx`, since a graph may keep its weights in files of any name.
+ *
+ * Of a graph that is named only its own place counts, without the other graphs and the files that are named after them.
+ * Notes, pictures and hidden files never count. Owns nothing; opens no file.
+ */
+
+import { readdir, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+
+/** What makes a folder a model: of transformers, of onnxruntime-genai. */
+export const CONFIGS: readonly string[] = ['config.json', 'genai_config.json']
+
+const WEIGHTS: readonly string[] = ['model.safetensors', 'model.safetensors.index.json']
+const NOTES = /^(?:\.|README|LICENSE|NOTICE)|\.(?:md|png|jpe?g|gif|svg|webp|py)$/i
+const GRAPH_FOLDER = 'onnx'
+
+/** The folder of a graph's configuration: its own, or the one above when its own is named `onnx` and has none. */
+export async function exportedFolderOf(graph: string): Promise<string> {
+  const folder = dirname(graph)
+  if (basename(folder) !== GRAPH_FOLDER) return folder
+  const names = await namesIn(folder)
+  return CONFIGS.some((name) => names.includes(name)) ? folder : dirname(folder)
+}
+
+/**
+ * Files under the folder, with slashes. None when the folder has safetensors weights, which go before its graphs, and
+ * no graph is named.
+ *
+ * @param graph - path of the graph that is to run; `null` = whichever is chosen
+ */
+export async function exportedFiles(
+  folder: string,
+  graph: string | null,
+): Promise<readonly string[]> {
+  const inFolder = await namesIn(folder)
+  if (graph === null && WEIGHTS.some((name) => inFolder.includes(name))) return []
+  const files: string[] = []
+  for (const place of ['', `${GRAPH_FOLDER}/`]) {
+    const names = place === '' ? inFolder : await namesIn(join(folder, place))
+    const graphs = names.filter((name) => name.endsWith('.onnx'))
+    const isPlace =
+      graph === null ? graphs.length > 0 : join(folder, place, basename(graph)) === graph
+    if (!isPlace) continue
+    const others = graph === null ? [] : graphs.filter((name) => name !== basename(graph))
+    for (const name of names) {
+      // `model_q4.onnx_data` belongs to `model_q4.onnx`.
+      const isOthers = others.some((other) => name.startsWith(other))
+      if (NOTES.test(name) || isOthers) continue
+      if (!(await stat(join(folder, place, name))).isDirectory()) files.push(`${place}${name}`)
+    }
+  }
+  return files
+}
+
+/** None for what is no folder. */
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'ENOTDIR' || code === 'ENOENT') return []
+    throw cause
+  }
+}
