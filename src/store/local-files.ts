@@ -156,7 +156,9 @@ async function namesIn(folder: string, graph: string | null = null): Promise<rea
   const isOne = parts.length > 0 && parts.every((name) => whole.includes(name))
   if (isOne && (parts.length === 1 || splitName(parts[0] as string) !== undefined)) return whole
   const got =
-    parts.length === 0 ? `a folder without ${CONFIGS.join(' or ')}` : 'several GGUF models in one folder'
+    parts.length === 0
+      ? `a folder without ${CONFIGS.join(' or ')}`
+      : 'several GGUF models in one folder'
   throw notFound(folder, got)
 }
 

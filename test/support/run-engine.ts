@@ -25,9 +25,12 @@ export interface EngineRun {
   readonly numAcceptedDrafts: number
 }
 
+/** What running sequences needs of an engine. */
+export type RunningEngine = Pick<LoadedEngine, 'core'>
+
 /** All sequences at once, or as many as `arrivals` says before each step. */
 export async function runSequences(
-  engine: LoadedEngine,
+  engine: RunningEngine,
   specs: readonly SequenceSpec[],
   arrivals: (step: number) => number = () => specs.length,
 ): Promise<EngineRun> {

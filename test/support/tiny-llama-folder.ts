@@ -80,18 +80,31 @@ function metadataOf(value: unknown): MetadataValue {
   return new Map(Object.entries(value).map(([key, member]) => [key, metadataOf(member)]))
 }
 
-/** Write it with random weights. @param files - more files of the folder */
+export interface TinyWeight {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly values: readonly number[]
+}
+
+/** Random weights of all its tensors, the same each time. */
+export function tinyLlamaWeights(): readonly TinyWeight[] {
+  const random = seededRandom(7)
+  return [...tinyLlamaFolder().tensors].map(([name, { shape }]) => {
+    const length = shape.reduce((product, extent) => product * extent, 1)
+    const isNorm = shape.length === 1
+    const value = () => (isNorm ? 1 : 0.3 * (random.next() - 0.5))
+    return { name, shape, values: Array.from({ length }, value) }
+  })
+}
+
+/** Write it with those weights. @param files - more files of the folder */
 export function writeTinyLlamaFolder(
   folder: string,
   files: Readonly<Record<string, string | object>> = {},
 ): Promise<string> {
-  const random = seededRandom(7)
-  const entries = [...tinyLlamaFolder().tensors].map(([name, { shape }]) => {
-    const length = shape.reduce((product, extent) => product * extent, 1)
-    const isNorm = shape.length === 1
-    const value = () => (isNorm ? 1 : 0.3 * (random.next() - 0.5))
-    return [name, { shape, data: f32(Array.from({ length }, value)) }] as const
-  })
+  const entries = tinyLlamaWeights().map(
+    ({ name, shape, values }) => [name, { shape, data: f32(values) }] as const,
+  )
   const weights = encodeSafetensors(Object.fromEntries(entries))
   const own = { 'config.json': TINY_CONFIG, 'model.safetensors': weights }
   return writeModelFolder(folder, { ...own, ...files })

@@ -7,6 +7,8 @@ export type TinyAttribute =
   | { readonly float: number }
   | { readonly int: number }
   | { readonly text: string }
+  | { readonly ints: readonly number[] }
+  | { readonly graph: TinyModel }
 
 export interface TinyNode {
   readonly operator: string
@@ -19,30 +21,62 @@ export interface TinyNode {
 
 export interface TinyValue {
   readonly name: string
-  readonly dtype: 'f32' | 'i32'
+  readonly dtype: TinyType
   /** A number, or the symbol of a dimension that changes. */
   readonly shape: readonly (number | string)[]
+}
+
+export type TinyType = keyof typeof ELEMENT_TYPES
+
+export interface TinyTensor {
+  readonly name: string
+  readonly dtype: TinyType
+  readonly shape: readonly number[]
+  /** In the file itself, or where it lies beside the file. */
+  readonly data:
+    | Buffer
+    | { readonly location: string; readonly offset: number; readonly length: number }
 }
 
 export interface TinyModel {
   readonly nodes: readonly TinyNode[]
   readonly inputs: readonly TinyValue[]
   readonly outputs: readonly TinyValue[]
+  readonly initializers?: readonly TinyTensor[]
+  /** Version by domain; default: 21 of ONNX's own, 1 of `ingot`. */
+  readonly opsets?: Readonly<Record<string, number>>
 }
 
-const ELEMENT_TYPES = { f32: 1, i32: 6 } as const
+const ELEMENT_TYPES = { f32: 1, u8: 2, i32: 6, i64: 7, bool: 9, f16: 10 } as const
 
 export function encodeOnnx(model: TinyModel): Uint8Array {
-  const graph = [
-    ...model.nodes.map((node) => bytes(1, encodeNode(node))),
-    text(2, 'tiny'),
-    ...model.inputs.map((value) => bytes(11, encodeValue(value))),
-    ...model.outputs.map((value) => bytes(12, encodeValue(value))),
-  ]
-  const domains = ['', 'ingot'].map((domain) =>
-    bytes(8, Buffer.concat([text(1, domain), integer(2, domain === '' ? 21 : 1)])),
+  const domains = Object.entries(model.opsets ?? { '': 21, ingot: 1 }).map(([domain, version]) =>
+    bytes(8, Buffer.concat([text(1, domain), integer(2, version)])),
   )
-  return Buffer.concat([integer(1, 10), bytes(7, Buffer.concat(graph)), ...domains])
+  return Buffer.concat([integer(1, 10), bytes(7, encodeGraph(model)), ...domains])
+}
+
+function encodeGraph({ nodes, inputs, outputs, initializers = [] }: TinyModel): Buffer {
+  return Buffer.concat([
+    ...nodes.map((node) => bytes(1, encodeNode(node))),
+    text(2, 'tiny'),
+    ...initializers.map((tensor) => bytes(5, encodeTensor(tensor))),
+    ...inputs.map((value) => bytes(11, encodeValue(value))),
+    ...outputs.map((value) => bytes(12, encodeValue(value))),
+  ])
+}
+
+function encodeTensor({ name, dtype, shape, data }: TinyTensor): Buffer {
+  const head = [
+    ...shape.map((extent) => integer(1, extent)),
+    integer(2, ELEMENT_TYPES[dtype]),
+    text(8, name),
+  ]
+  if (Buffer.isBuffer(data)) return Buffer.concat([...head, bytes(9, data)])
+  const entries = Object.entries(data).map(([key, value]) =>
+    bytes(13, Buffer.concat([text(1, key), text(2, `${value}`)])),
+  )
+  return Buffer.concat([...head, ...entries, integer(14, 1)])
 }
 
 function encodeNode(node: TinyNode): Buffer {
@@ -63,6 +97,13 @@ function encodeAttribute(name: string, value: TinyAttribute): Buffer {
     const fixed = Buffer.alloc(4)
     fixed.writeFloatLE(value.float)
     return Buffer.concat([text(1, name), key(2, 5), fixed, integer(20, 1)])
+  }
+  if ('graph' in value) {
+    return Buffer.concat([text(1, name), bytes(6, encodeGraph(value.graph)), integer(20, 5)])
+  }
+  if ('ints' in value) {
+    const ints = value.ints.map((item) => integer(8, item))
+    return Buffer.concat([text(1, name), ...ints, integer(20, 7)])
   }
   if ('int' in value) return Buffer.concat([text(1, name), integer(3, value.int), integer(20, 2)])
   return Buffer.concat([text(1, name), text(4, value.text), integer(20, 3)])

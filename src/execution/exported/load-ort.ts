@@ -13,11 +13,14 @@ export type Ort = typeof OrtNode
 
 const require = createRequire(import.meta.url)
 
-/** @throws ServingError EXECUTION_ORT_NOT_LOADED */
-export function loadOrt(): Ort {
+/**
+ * @param name - of the module; another one in tests only
+ * @throws ServingError EXECUTION_ORT_NOT_LOADED
+ */
+export function loadOrt(name = 'onnxruntime-node'): Ort {
   forbidTelemetry()
   try {
-    const ort = require('onnxruntime-node') as Ort
+    const ort = require(name) as Ort
     // Every failure reaches the caller as an error with the same text; a second copy on stderr helps nobody.
     ort.env.logLevel = 'fatal'
     return ort
