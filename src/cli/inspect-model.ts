@@ -8,6 +8,7 @@ import { type DescribedLine, describe } from '../config/describe.ts'
 import { loadConfig } from '../config/load-config.ts'
 import { formatBytes } from '../config/option.ts'
 import { planEngine } from '../deployment/engine-plan.ts'
+import { exportedKvDtype } from '../deployment/exported-model.ts'
 import { type ModelFacts, readModelFacts } from '../deployment/model-facts.ts'
 import { type ModelProfile, profileModel } from '../deployment/model-profile.ts'
 import type { StoredModel } from '../store/model-store.ts'
@@ -44,8 +45,10 @@ export async function inspectModel(
     const reference = access.reference(written ?? config.model.name)
     const model = await access.fetch(reference, { signal })
     const facts = await readModelFacts(model.path)
-    const { kvDtype, maxNumSeqs } = config.engine
-    const kvBytesPerToken = facts.kvBytesPerToken(kvDtype)
+    const { maxNumSeqs } = config.engine
+    const kvDtype =
+      facts.exported === null ? config.engine.kvDtype : exportedKvDtype(facts.exported)
+    const kvBytesPerToken = facts.kvBytesPerToken(config.engine.kvDtype)
     const { maxContextTokens } = facts.config
     const weightsBytes = facts.planWeights(config.model.weights).packedBytes
     const plan = planEngine(
