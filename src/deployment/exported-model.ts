@@ -5,7 +5,7 @@
 
 import { SOURCE_WEIGHTS, type WeightsChoice } from '../base/weights-choice.ts'
 import type { ExportedDecoder } from '../checkpoint/onnx/exported-decoder.ts'
-import type { OptionKey } from '../config/options.ts'
+import { OPTIONS, type OptionKey } from '../config/options.ts'
 import type { Choice } from '../config/runtime-config.ts'
 import type { Decision, WeightPlan } from '../graph/plan-weights.ts'
 import { deploymentError } from './errors.ts'
@@ -51,20 +51,25 @@ export function exportedChoices(
 ): readonly Choice[] {
   const { activations, graphFile } = decoder
   const lines: Choice[] = []
-  const decide = (key: OptionKey, flag: string, value: string): void => {
+  const decide = (key: OptionKey, value: string, reason: string): void => {
     const written = choices.find((choice) => choice.key === key)
-    const isAsked = written !== undefined && !['default', 'auto'].includes(written.origin)
-    if (isAsked && written.value !== value) throw refused(flag, value, written.value, graphFile)
-    lines.push({ key, value, reason: BY_GRAPH, origin: 'auto' })
+    if (written === undefined) return
+    const isAsked = !['default', 'auto'].includes(written.origin)
+    if (isAsked && written.value !== value) {
+      throw refused(flagName(key), value, written.value, graphFile)
+    }
+    lines.push({ key, value, reason, origin: 'auto' })
   }
-  decide('engine.activations', '--activations', activations)
-  decide('engine.kvDtype', '--kv-dtype', exportedKvDtype(decoder))
-  const reuse = choices.find((choice) => choice.key === 'engine.prefixCache')
-  if (reuse !== undefined) {
-    const reason = 'an exported graph keeps the KV of each sequence by itself'
-    lines.push({ key: 'engine.prefixCache', value: 'off', reason, origin: 'auto' })
-  }
+  decide('engine.activations', activations, BY_GRAPH)
+  decide('engine.kvDtype', exportedKvDtype(decoder), BY_GRAPH)
+  decide('engine.prefixCache', 'off', 'an exported graph keeps the KV of each sequence by itself')
+  decide('engine.draftTokens', '0', 'an exported graph computes each row of an answer by itself')
   return lines
+}
+
+/** `--kv-dtype <type>` → `--kv-dtype` */
+function flagName(key: OptionKey): string {
+  return OPTIONS[key].flag?.split(' ')[0] ?? key
 }
 
 function refused(param: string, expected: string, got: string, file: string): Error {

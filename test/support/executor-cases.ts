@@ -92,7 +92,7 @@ const fakeCase: ExecutorCase = {
   vocabSize: 320,
   numSeqs: 64,
   kvBytesPerToken: 1,
-  skips: { threads: 'it computes nothing' },
+  skips: { threads: 'it computes nothing', drafts: 'its tokens never repeat' },
   isNative: false,
   write: async (folder) => folder,
   withEngine(options, use) {

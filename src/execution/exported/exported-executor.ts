@@ -184,7 +184,7 @@ export class ExportedExecutor implements OpenedExecutor {
       const hasLogits = this.#nextWanted(part) < call.end
       // X1: the rest of the run comes with a later step.
       if (call.end > part.end && !hasLogits) return
-      const isComputed = part.state.kv.numTokens >= call.end
+      const isComputed = call.end <= promptIds.length && part.state.kv.numTokens >= call.end
       if (hasLogits || !isComputed) await this.#run(part, call)
       position = call.end
     }
