@@ -43,6 +43,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'Cohere2ForCausalLM',
     sizes: { maxContextTokens: 8192, isTied: true },
     theta: 10_000,
+    norm: (keys) => jsonLayerNorm(keys, 'layer_norm_eps', 1e-5),
     rope: () => ({ style: 'interleaved' }),
   })
   const hasBias = keys.flag('attention_bias', false)
@@ -63,7 +64,6 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     {
       ...config,
       biases: { ...config.biases, qkv: hasBias, attentionOutput: hasBias },
-      norm: jsonLayerNorm(keys, 'layer_norm_eps', 1e-5),
       logitScale: keys.number('logit_scale', FACTOR, 0.0625),
       layers: layers.map((layer, index) => rotatedIf(slides[index], layer)),
     },

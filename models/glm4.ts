@@ -15,6 +15,7 @@ import type { ModelConfig } from './model-config.ts'
 import type { ModelDefinition } from './model-definition.ts'
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 const NORM_NAMES: NameChanges = {
   gguf: { post_attention_norm: 'post_attention_norm', post_ffw_norm: 'post_ffw_norm' },
@@ -41,7 +42,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     sizes: { maxContextTokens: 131_072, isTied: false, numKvHeads: 2, headDim: 128 },
     theta: 10_000,
     rope: () => ({ style: 'interleaved', defaultPartial: 0.5 }),
-    epsilon: 1.5625e-7,
+    norm: (keys) => jsonRmsNorm(keys, 1.5625e-7),
   })
   const qkv = keys.flag('attention_bias', true)
   return finishJson(keys, { ...config, biases: { ...config.biases, qkv } })

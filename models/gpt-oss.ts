@@ -33,6 +33,7 @@ import {
   readLayerTypes,
   windowedLayers,
 } from './reading/layer-kinds.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 /** Every which layer sees all keys. */
 const FULL_EVERY = 2
@@ -81,7 +82,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'GptOssForCausalLM',
     sizes: { maxContextTokens: 131_072, isTied: false, numKvHeads: 8, headDim: 64 },
     theta: 150_000,
-    epsilon: 1e-5,
+    norm: (keys) => jsonRmsNorm(keys, 1e-5),
   })
   // Without settings transformers assumes a YaRN of its own; a checkpoint that means it says so.
   if (!keys.has('rope_parameters') && !keys.has('rope_scaling')) {

@@ -16,6 +16,7 @@ import type { ModelDefinition } from './model-definition.ts'
 import { FACTOR } from './reading/bounds.ts'
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 export const granite: ModelDefinition = defineDecoder({
   modelType: 'granite',
@@ -33,7 +34,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'GraniteForCausalLM',
     sizes: { maxContextTokens: 2048, isTied: false },
     theta: 10_000,
-    epsilon: 1e-6,
+    norm: (keys) => jsonRmsNorm(keys, 1e-6),
   })
   const hasBias = keys.flag('attention_bias', false)
   const mlp = keys.flag('mlp_bias', false)

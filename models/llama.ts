@@ -18,6 +18,7 @@ import type { ModelConfig } from './model-config.ts'
 import type { ModelDefinition } from './model-definition.ts'
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 export const llama: ModelDefinition = defineDecoder({
   modelType: 'llama',
@@ -35,7 +36,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'LlamaForCausalLM',
     sizes: { maxContextTokens: 2048, isTied: false },
     theta: 10_000,
-    epsilon: 1e-6,
+    norm: (keys) => jsonRmsNorm(keys, 1e-6),
   })
   const hasBias = keys.flag('attention_bias', false)
   const mlp = keys.flag('mlp_bias', false)

@@ -15,6 +15,7 @@ import { equalLayers, type ModelConfig } from './model-config.ts'
 import type { ModelDefinition } from './model-definition.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
 import { readJsonWindow } from './reading/layer-kinds.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 export const mistral: ModelDefinition = defineDecoder({
   modelType: 'mistral',
@@ -29,7 +30,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'MistralForCausalLM',
     sizes: { maxContextTokens: 131_072, isTied: false, numKvHeads: 8 },
     theta: 10_000,
-    epsilon: 1e-6,
+    norm: (keys) => jsonRmsNorm(keys, 1e-6),
   })
   const window = readJsonWindow(keys, 4096)
   return finishJson(keys, { ...config, layers: equalLayers(config.numLayers, { rope: 0, window }) })

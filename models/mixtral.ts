@@ -18,6 +18,7 @@ import { readGgufExperts, readJsonExpertCount, readTopK } from './reading/expert
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
 import { readJsonWindow } from './reading/layer-kinds.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 export const mixtral: ModelDefinition = defineDecoder({
   modelType: 'mixtral',
@@ -58,7 +59,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'MixtralForCausalLM',
     sizes: { maxContextTokens: 131_072, isTied: false, numKvHeads: 8 },
     theta: 1_000_000,
-    epsilon: 1e-5,
+    norm: (keys) => jsonRmsNorm(keys, 1e-5),
   })
   const window = readJsonWindow(keys, null)
   const numExperts = readJsonExpertCount(keys, ['num_local_experts', 'num_experts'], 8)

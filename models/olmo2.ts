@@ -15,6 +15,7 @@ import type { ModelConfig } from './model-config.ts'
 import type { ModelDefinition } from './model-definition.ts'
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 export const olmo2: ModelDefinition = defineDecoder({
   modelType: 'olmo2',
@@ -32,7 +33,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'Olmo2ForCausalLM',
     sizes: { maxContextTokens: 2048, isTied: false },
     theta: 10_000,
-    epsilon: 1e-5,
+    norm: (keys) => jsonRmsNorm(keys, 1e-5),
   })
   const hasBias = keys.flag('attention_bias', false)
   return finishJson(keys, {

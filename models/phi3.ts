@@ -18,6 +18,7 @@ import { CONTEXT } from './reading/bounds.ts'
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
 import { readGgufWindow, readJsonWindow } from './reading/layer-kinds.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 const JOINED_QKV_NAMES: NameChanges = {
   gguf: { attn_q: null, attn_k: null, attn_v: null, attn_qkv: 'attn_qkv' },
@@ -45,7 +46,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
       originalContext: keys.integer('original_max_position_embeddings', CONTEXT, 4096),
       typeNames: { su: 'longrope', yarn: 'longrope' },
     }),
-    epsilon: 1e-5,
+    norm: (keys) => jsonRmsNorm(keys, 1e-5),
   })
   const window = readJsonWindow(keys, null)
   // Of the code that came with the checkpoints before transformers had it.

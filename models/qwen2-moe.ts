@@ -30,6 +30,7 @@ import {
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
 import { readJsonWindow, readLayerTypes, windowedLayers } from './reading/layer-kinds.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 export const qwen2Moe: ModelDefinition = defineDecoder({
   modelType: 'qwen2_moe',
@@ -60,7 +61,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'Qwen2MoeForCausalLM',
     sizes: { maxContextTokens: 32_768, isTied: false, numKvHeads: 16 },
     theta: 10_000,
-    epsilon: 1e-6,
+    norm: (keys) => jsonRmsNorm(keys, 1e-6),
   })
   const numExperts = readJsonExpertCount(keys, ['num_experts', 'num_local_experts'], 60)
   return finishJson(keys, {

@@ -14,6 +14,7 @@ import type { ModelConfig } from './model-config.ts'
 import type { ModelDefinition } from './model-definition.ts'
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 import { readQwenLayers } from './reading/qwen-layers.ts'
 
 export const qwen2: ModelDefinition = defineDecoder({
@@ -32,7 +33,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'Qwen2ForCausalLM',
     sizes: { maxContextTokens: 32_768, isTied: false, numKvHeads: 32 },
     theta: 10_000,
-    epsilon: 1e-6,
+    norm: (keys) => jsonRmsNorm(keys, 1e-6),
   })
   keys.neutral('use_mrope', [false])
   return finishJson(keys, {

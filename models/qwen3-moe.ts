@@ -24,6 +24,7 @@ import {
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
 import { readJsonWindow } from './reading/layer-kinds.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 export const qwen3Moe: ModelDefinition = defineDecoder({
   modelType: 'qwen3_moe',
@@ -44,7 +45,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'Qwen3MoeForCausalLM',
     sizes: { maxContextTokens: 32_768, isTied: false, numKvHeads: 4 },
     theta: 10_000,
-    epsilon: 1e-6,
+    norm: (keys) => jsonRmsNorm(keys, 1e-6),
   })
   const hasBias = keys.flag('attention_bias', false)
   const isUsed = keys.flag('use_sliding_window', false)

@@ -15,6 +15,7 @@ import type { ModelConfig } from './model-config.ts'
 import type { ModelDefinition } from './model-definition.ts'
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 import { readQwenLayers } from './reading/qwen-layers.ts'
 
 export const qwen3: ModelDefinition = defineDecoder({
@@ -33,7 +34,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'Qwen3ForCausalLM',
     sizes: { maxContextTokens: 32_768, isTied: false, numKvHeads: 32, headDim: 128 },
     theta: 10_000,
-    epsilon: 1e-6,
+    norm: (keys) => jsonRmsNorm(keys, 1e-6),
   })
   const hasBias = keys.flag('attention_bias', false)
   return finishJson(keys, {

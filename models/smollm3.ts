@@ -19,6 +19,7 @@ import type { ConfigKeys } from './reading/config-keys.ts'
 import { finishGguf, readGgufDecoder } from './reading/gguf-decoder.ts'
 import { finishJson, readJsonDecoder } from './reading/json-decoder.ts'
 import { everyNth, readJsonWindow, readLayerTypes, windowedLayers } from './reading/layer-kinds.ts'
+import { jsonRmsNorm } from './reading/norms.ts'
 
 const UNROTATED_EVERY = 4
 /** Members of llama's configuration that the published checkpoint carries along, and nothing reads. */
@@ -40,7 +41,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'SmolLM3ForCausalLM',
     sizes: { maxContextTokens: 32_768, isTied: true, numKvHeads: 4 },
     theta: 2_000_000,
-    epsilon: 1e-6,
+    norm: (keys) => jsonRmsNorm(keys, 1e-6),
   })
   const hasBias = keys.flag('attention_bias', false)
   const mlp = keys.flag('mlp_bias', false)

@@ -44,6 +44,7 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     className: 'Starcoder2ForCausalLM',
     sizes: { maxContextTokens: 4096, isTied: true, numKvHeads: 2 },
     theta: 10_000,
+    norm: (keys) => jsonLayerNorm(keys, 'norm_epsilon', 1e-5),
     activation: { key: 'hidden_act', fallback: 'gelu_pytorch_tanh' },
   })
   const hasBias = keys.flag('use_bias', true)
@@ -56,7 +57,6 @@ function readJson(checkpoint: Checkpoint): ModelConfig {
     {
       ...config,
       biases: { qkv: hasBias, attentionOutput: hasBias, mlp: hasBias, norm: true },
-      norm: jsonLayerNorm(keys, 'norm_epsilon', 1e-5),
       layers: equalLayers(config.numLayers, { rope: 0, window }),
     },
     UNUSED,

@@ -2,7 +2,7 @@
 
 import type { TensorInfo } from '../../src/checkpoint/checkpoint.ts'
 import type { ModelConfig } from '../model-config.ts'
-import { LONG_FACTORS_TENSOR } from '../reading/gguf-rope.ts'
+import { LONG_FACTORS_TENSOR, SHORT_FACTORS_TENSOR } from '../reading/gguf-rope.ts'
 import type { ExpectedTensor } from '../tensor-check.ts'
 import type { PartTensors, Wiring } from './block.ts'
 import type { TensorNames } from './tensor-names.ts'
@@ -44,7 +44,9 @@ function ropeTensors({ ropes, numLayers }: ModelConfig, names: TensorNames): Exp
   for (const { factorsTensor, rotaryDim } of ropes) {
     const shape = [rotaryDim / 2]
     if (factorsTensor !== null) tensors.push({ name: factorsTensor, shape, formats: ['F32'] })
-    tensors.push({ name: LONG_FACTORS_TENSOR, shape, isOptional: true })
+    if (factorsTensor === SHORT_FACTORS_TENSOR) {
+      tensors.push({ name: LONG_FACTORS_TENSOR, shape, isOptional: true })
+    }
     // Older versions of transformers stored the inverse frequencies.
     for (let layer = 0; layer < numLayers; layer++) {
       const name = names.inLayer(layer, 'self_attn.rotary_emb.inv_freq')

@@ -9,6 +9,7 @@ import { COUNT, SIZE } from './bounds.ts'
 import { ConfigKeys } from './config-keys.ts'
 import { readJsonExpertCount, readTopK } from './experts.ts'
 import { finishJson, readJsonDecoder } from './json-decoder.ts'
+import { jsonRmsNorm } from './norms.ts'
 
 const MODEL_TYPE = 'deepseek_v3'
 const LAYERS = { least: 0, most: 4096 }
@@ -24,7 +25,7 @@ export function readDeepseekJson(checkpoint: Checkpoint): ModelConfig {
     className: 'DeepseekV3ForCausalLM',
     sizes: { maxContextTokens: 4096, isTied: false, numKvHeads: 128, headDim: ropeDim },
     theta: 10_000,
-    epsilon: 1e-6,
+    norm: (keys) => jsonRmsNorm(keys, 1e-6),
     rope: (keys) => ({
       style: keys.flag('rope_interleave', true) ? 'interleaved' : 'half',
     }),

@@ -8,7 +8,7 @@ import { type JsonDecoder, readJsonDecoder } from './json-decoder.ts'
 import { type RopeGeometry, ropeOf } from './json-rope.ts'
 import { jsonRmsNorm } from './norms.ts'
 
-export interface GemmaDecoder extends JsonDecoder {
+export interface GemmaDecoder extends Omit<JsonDecoder, 'norm' | 'activation'> {
   /** Defaults; `null` = none. */
   readonly attentionSoftcap: number | null
   readonly logitSoftcap: number | null
@@ -19,7 +19,8 @@ export function readGemmaJson(
   decoder: GemmaDecoder,
 ): { readonly keys: ConfigKeys; readonly config: ModelConfig } {
   const activation = { key: 'hidden_activation', fallback: 'gelu_pytorch_tanh' }
-  const { keys, config } = readJsonDecoder(checkpoint, { ...decoder, activation })
+  const norm = (keys: ConfigKeys) => jsonRmsNorm(keys, 1e-6, 1)
+  const { keys, config } = readJsonDecoder(checkpoint, { ...decoder, activation, norm })
   // Written for other runtimes; transformers reads `hidden_activation`.
   keys.neutral('hidden_act', ['gelu', 'gelu_pytorch_tanh'])
   const hasBias = keys.flag('attention_bias', false)
@@ -29,7 +30,6 @@ export function readGemmaJson(
     config: {
       ...config,
       biases: { ...config.biases, qkv: hasBias, attentionOutput: hasBias },
-      norm: jsonRmsNorm(keys, 1e-6, 1),
       embeddingScale: Math.sqrt(config.hiddenSize),
       attentionScale: 1 / Math.sqrt(scalar),
       attentionSoftcap: readSoftcap(keys, 'attn_logit_softcapping', decoder.attentionSoftcap),

@@ -13,7 +13,7 @@ import { yarnFactors, yarnMagnitude } from './rope-scaling.ts'
 /** Factors of the rotary frequencies that converters compute for Llama 3. */
 const ROPE_FACTORS_TENSOR = 'rope_freqs.weight'
 /** LongRoPE's, within the original context and beyond it. */
-const SHORT_FACTORS_TENSOR = 'rope_factors_short.weight'
+export const SHORT_FACTORS_TENSOR = 'rope_factors_short.weight'
 export const LONG_FACTORS_TENSOR = 'rope_factors_long.weight'
 const ANY = { least: 0, most: 1 << 20 }
 

@@ -4,27 +4,25 @@
  */
 
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
-import { equalLayers, type ModelConfig, PLAIN } from '../model-config.ts'
+import { equalLayers, type ModelConfig, type NormConfig, PLAIN } from '../model-config.ts'
 import { readActivation } from './activation.ts'
 import { ConfigKeys } from './config-keys.ts'
 import { NOT_COMPUTED } from './json-members.ts'
 import { type RopeGeometry, readJsonRope } from './json-rope.ts'
 import { readJsonSizes, type SizeDefaults } from './json-sizes.ts'
-import { jsonRmsNorm } from './norms.ts'
 
 export interface JsonDecoder {
   readonly modelType: string
   /** Member of `architectures`. */
   readonly className: string
   readonly sizes: SizeDefaults
+  readonly norm: (keys: ConfigKeys) => NormConfig
   /** Default of `rope_theta`; `null` = the architecture reads its rope settings itself. */
   readonly theta: number | null
   /** What is not llama's about its rope setting. */
   readonly rope?: (keys: ConfigKeys) => Partial<RopeGeometry>
   /** Default: `hidden_act`, silu when absent. */
   readonly activation?: { readonly key: string; readonly fallback: string }
-  /** Of the RMS norm; another kind of norm is the architecture's own to read. */
-  readonly epsilon?: number
 }
 
 /** With the activation of `hidden_act`, full attention in all layers, and no biases. */
@@ -32,7 +30,7 @@ export function readJsonDecoder(
   checkpoint: Checkpoint,
   decoder: JsonDecoder,
 ): { readonly keys: ConfigKeys; readonly config: ModelConfig } {
-  const { modelType, className, theta: defaultTheta, epsilon } = decoder
+  const { modelType, className, theta: defaultTheta } = decoder
   const keys = ConfigKeys.ofJson(checkpoint, modelType)
   keys.includes('architectures', className)
   const sizes = readJsonSizes(keys, checkpoint, decoder.sizes)
@@ -41,7 +39,7 @@ export function readJsonDecoder(
     ...PLAIN,
     modelType,
     ...sizes,
-    norm: epsilon === undefined ? NO_NORM : jsonRmsNorm(keys, epsilon),
+    norm: decoder.norm(keys),
     activation: readActivation(keys, key, fallback),
     ropes: [],
     layers: equalLayers(sizes.numLayers, { rope: 0, window: null }),
@@ -52,8 +50,6 @@ export function readJsonDecoder(
   const { rope, maxContextTokens } = readJsonRope(keys, geometry)
   return { keys, config: { ...config, ropes: [rope], maxContextTokens } }
 }
-
-const NO_NORM = { kind: 'layer', epsilon: 0, weightOffset: 0 } as const
 
 /** @param unused - members that this architecture's own computation does not read */
 export function finishJson(

@@ -7,7 +7,7 @@
  *   dynamic   nothing within `max_position_embeddings`, which is as far as a context goes here
  *   llama3    long wavelengths by `factor`, short ones not, a ramp between
  *   yarn      the same by number of rotations, and cosine and sine times a magnitude
- *   longrope  each by its `short_factor`, and a magnitude; see `longrope` of `rope-scaling.ts` for the long ones
+ *   longrope  each by its `short_factor`, and a magnitude; see `longropeMagnitude` of `rope-scaling.ts` for the long ones
  *
  * Source: transformers, `modeling_rope_utils.py`.
  */
@@ -103,6 +103,7 @@ function scaledRope(keys: ConfigKeys, rope: RopeSetting, geometry: RopeGeometry)
   }
   switch (type) {
     case 'default':
+      // Phi's files say it whether anything is scaled or not.
       if (geometry.originalContext !== undefined) originalContext()
       return { rope, maxContextTokens }
     case 'linear':

@@ -78,7 +78,7 @@ VARIANTS = {
                          rope_theta=10000.0, short_factor=[1 + 0.1 * i for i in range(8)],
                          long_factor=[2.0 + i for i in range(8)])),
         "odd": dict(hidden_size=80, intermediate_size=100, vocab_size=331, num_attention_heads=5,
-                    num_key_value_heads=5),
+                    num_key_value_heads=5), "head-dim": dict(head_dim=24),
     },
     "olmo2": {"odd": ODD, "bias-tied": dict(attention_bias=True, tie_word_embeddings=True),
               "mha": dict(num_key_value_heads=4)},
@@ -96,6 +96,7 @@ VARIANTS = {
         "odd": dict({k: v for k, v in ODD.items() if k != "head_dim"}, sliding_window=3, logit_scale=0.7,
                     layer_types=[FULL, SLIDING, FULL]),
         "bias-untied": dict(attention_bias=True, tie_word_embeddings=False, sliding_window=8),
+        "head-dim": dict(head_dim=24, sliding_window=8),
     },
     "glm4": {
         "plain": dict(head_dim=16), "odd": dict(ODD, attention_bias=False, tie_word_embeddings=True),
@@ -107,6 +108,7 @@ VARIANTS = {
     "starcoder2": {
         "plain": {}, "odd": dict({k: v for k, v in ODD.items() if k != "head_dim"}, use_bias=False),
         "window-untied": dict(sliding_window=5, tie_word_embeddings=False), "gelu": dict(hidden_act="gelu"),
+        "head-dim": dict(head_dim=24),
     },
     "gpt2": {
         "plain": GPT2, "odd": dict(GPT2, n_embd=60, n_head=5, vocab_size=331, n_inner=100, tie_word_embeddings=False),
@@ -122,7 +124,7 @@ NOT_IN_GGUF = {
     "mistral-odd-5", "mistral-head-dim-null", "qwen2-window", "qwen2-types", "qwen3-window", "gemma2-odd",
     "gemma2-untied", "gemma3_text-odd", "gemma3_text-scaled", "granite-odd", "smollm3-listed",
     "smollm3-window", "cohere2-odd", "starcoder2-window-untied", "starcoder2-gelu", "gpt2-odd", "gpt2-by-layer",
-    "gpt2-unscaled", "gpt2-bare",
+    "gpt2-unscaled", "gpt2-bare", "cohere2-head-dim", "starcoder2-head-dim", "phi3-head-dim",
 }
 
 
