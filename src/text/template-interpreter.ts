@@ -5,11 +5,16 @@
  * ends in the engine's stack check, which is an error like any other. Knows the globals that transformers gives a chat
  * template; knows nothing of messages.
  *
+ * Where the package differs from Jinja in Python, which the templates were written for, this file follows Python: what is
+ * printed for `true`, `none` and objects (also by `string` and `~`), `min` and `max`, filters on nothing, keys that are
+ * undefined, pairs in a list.
+ *
  * What is not bounded: one filter call on texts that are within the limit (it is one step).
  * Source: huggingface/transformers, `utils/chat_template_utils.py`, for globals and whitespace options.
  */
 
 import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja'
+import { pythonText, type TemplateValue } from './python-text.ts'
 import { strftime } from './strftime.ts'
 
 /** A parsed program; only the interpreter looks inside. */
@@ -19,12 +24,16 @@ export type ParsedTemplate = { readonly type: string }
 interface JinjaEnvironment {
   set(name: string, value: unknown): unknown
 }
-interface JinjaValue {
-  readonly value: unknown
+type JinjaValue = TemplateValue
+/** Its fields by the kind of node; children are nodes too. */
+interface JinjaNode {
+  readonly type: string
+  readonly [field: string]: unknown
 }
 interface JinjaInterpreter {
   run(program: ParsedTemplate): JinjaValue
-  evaluate(node: { readonly type: string } | undefined, scope: JinjaEnvironment): JinjaValue
+  evaluate(node: JinjaNode | undefined, scope: JinjaEnvironment): JinjaValue
+  evaluateBlock(statements: readonly JinjaNode[], scope: JinjaEnvironment): JinjaValue
 }
 const BaseInterpreter: new (environment: JinjaEnvironment) => JinjaInterpreter = Interpreter
 
@@ -95,17 +104,14 @@ class BoundedInterpreter extends BaseInterpreter {
     this.#deadlineMs = nowMs() + limits.maxMs
   }
 
-  override evaluate(
-    node: { readonly type: string } | undefined,
-    scope: JinjaEnvironment,
-  ): JinjaValue {
+  override evaluate(node: JinjaNode | undefined, scope: JinjaEnvironment): JinjaValue {
     this.#numSteps += 1
     if (this.#numSteps > this.#limits.maxSteps) exceeded(`${this.#limits.maxSteps} steps`)
     // A loop may run long inside one step, so loops always look at the clock.
     if (this.#numSteps % 256 === 0 || node?.type === 'For') {
       if (this.#nowMs() > this.#deadlineMs) exceeded(`${this.#limits.maxMs} ms`)
     }
-    const result = super.evaluate(node, scope)
+    const result = node === undefined ? super.evaluate(node, scope) : this.#asPython(node, scope)
     const value = result.value
     if (
       (typeof value === 'string' || Array.isArray(value)) &&
@@ -115,7 +121,144 @@ class BoundedInterpreter extends BaseInterpreter {
     }
     return result
   }
+
+  /** Jinja prints every expression; what statements give back is no output of theirs. */
+  override evaluateBlock(statements: readonly JinjaNode[], scope: JinjaEnvironment): JinjaValue {
+    let text = ''
+    for (const statement of statements) {
+      const value = this.evaluate(statement, scope)
+      if (value.type === 'NullValue' && STATEMENTS.has(statement.type)) continue
+      text += pythonText(value)
+      if (text.length > this.#limits.maxChars) exceeded(`${this.#limits.maxChars} characters`)
+    }
+    return this.#text(text, scope)
+  }
+
+  #asPython(node: JinjaNode, scope: JinjaEnvironment): JinjaValue {
+    switch (node.type) {
+      case KNOWN:
+        return node.result as JinjaValue
+      case 'FilterExpression':
+        return this.#filter(node, scope)
+      case 'BinaryExpression': {
+        if ((node.operator as { value?: unknown }).value !== '~') break
+        const left = this.evaluate(node.left as JinjaNode, scope)
+        const right = this.evaluate(node.right as JinjaNode, scope)
+        return this.#text(pythonText(left) + pythonText(right), scope)
+      }
+      case 'ArrayLiteral': {
+        // The package unpacks lists only: `for a, b in [(1, 2)]`.
+        const items = (node.value as readonly JinjaNode[]).map((item) =>
+          item.type === 'TupleLiteral' ? { ...item, type: 'ArrayLiteral' } : item,
+        )
+        return super.evaluate({ ...node, value: items }, scope)
+      }
+      case 'ObjectLiteral':
+        return this.#object(node, scope)
+      case 'MemberExpression':
+        return this.#member(node, scope)
+    }
+    return super.evaluate(node, scope)
+  }
+
+  #filter(node: JinjaNode, scope: JinjaEnvironment): JinjaValue {
+    const operand = this.evaluate(node.operand as JinjaNode, scope)
+    const filter = node.filter as JinjaNode & { callee?: { value?: unknown } }
+    const name = filter.type === 'Identifier' ? filter.value : filter.callee?.value
+    const isNothing = operand.type === 'NullValue' || operand.type === 'UndefinedValue'
+    if (name === 'string') return this.#text(pythonText(operand), scope)
+    if (isNothing && SELECTING.has(name)) {
+      return super.evaluate({ type: 'ArrayLiteral', value: [] }, scope)
+    }
+    if ((name === 'min' || name === 'max') && Array.isArray(operand.value)) {
+      const end = { type: 'Identifier', value: name === 'min' ? 'first' : 'last' }
+      const sorted = super.evaluate(
+        { ...node, operand: known(operand), filter: { type: 'Identifier', value: 'sort' } },
+        scope,
+      )
+      return super.evaluate({ ...node, operand: known(sorted), filter: end }, scope)
+    }
+    // Jinja's filters take an undefined value for an empty text.
+    const isText = operand.type === 'UndefinedValue' && TEXTUAL.has(name)
+    const given = isText ? this.#text('', scope) : operand
+    return super.evaluate({ ...node, operand: known(given) }, scope)
+  }
+
+  /**
+   * `object.items` is the method even where there is a key `items`, as in many schemas of tools; `object['items']` is the
+   * key. A key that is no text names nothing, a number what a text of its digits names.
+   */
+  #member(node: JinjaNode, scope: JinjaEnvironment): JinjaValue {
+    const property = node.property as JinjaNode
+    if (property.type === 'SliceExpression') return super.evaluate(node, scope)
+    const object = this.evaluate(node.object as JinjaNode, scope)
+    if (node.computed !== true) {
+      const method = object.type === 'ObjectValue' ? methodsOf(object).get(property.value) : null
+      return method ?? super.evaluate({ ...node, object: known(object) }, scope)
+    }
+    const key = this.evaluate(property, scope)
+    const isText = !(object.value instanceof Map) || key.type === 'StringValue'
+    const name = isText ? key : this.#text(pythonText(key), scope)
+    return super.evaluate({ ...node, object: known(object), property: known(name) }, scope)
+  }
+
+  #object(node: JinjaNode, scope: JinjaEnvironment): JinjaValue {
+    const entries = [...(node.value as ReadonlyMap<JinjaNode, JinjaNode>)]
+    const named = entries.map(([key, value]) => {
+      const name = this.evaluate(key, scope)
+      return [known(this.#text(pythonText(name), scope)), value] as const
+    })
+    return super.evaluate({ ...node, value: new Map(named) }, scope)
+  }
+
+  #text(text: string, scope: JinjaEnvironment): JinjaValue {
+    return super.evaluate({ type: 'StringLiteral', value: text }, scope)
+  }
 }
+
+/** A node for a value that is there already. */
+const KNOWN = 'Known'
+
+function known(result: JinjaValue): JinjaNode {
+  return { type: KNOWN, result }
+}
+
+/** Nodes that may stand in a block and are no expressions. */
+const STATEMENTS: ReadonlySet<string> = new Set([
+  'Set',
+  'If',
+  'For',
+  'Macro',
+  'Comment',
+  'Break',
+  'Continue',
+  'CallStatement',
+  'FilterStatement',
+])
+
+function methodsOf(object: JinjaValue): ReadonlyMap<unknown, JinjaValue> {
+  const { builtins } = object as JinjaValue & { builtins?: unknown }
+  return builtins instanceof Map ? builtins : new Map()
+}
+
+const TEXTUAL: ReadonlySet<unknown> = new Set([
+  'trim',
+  'lower',
+  'upper',
+  'title',
+  'capitalize',
+  'replace',
+  'indent',
+])
+
+/** Filters that give an empty list for nothing, as Jinja's do. */
+const SELECTING: ReadonlySet<unknown> = new Set([
+  'select',
+  'reject',
+  'selectattr',
+  'rejectattr',
+  'map',
+])
 
 function globals(wallMs: number): Record<string, unknown> {
   return {

@@ -78,8 +78,8 @@ describe('ChatTemplate', () => {
       { clock },
     )
     const tools = [{ type: 'function', function: { name: 'look' } }]
-    expect(template.render({ messages: [USER], tools })).toBe('looktrue 03 Nov 2026')
-    expect(template.render({ messages: [USER], tools: [] })).toBe('true 03 Nov 2026')
+    expect(template.render({ messages: [USER], tools })).toBe('lookTrue 03 Nov 2026')
+    expect(template.render({ messages: [USER], tools: [] })).toBe('True 03 Nov 2026')
   })
 
   it('takes the template named tool_use when there are tools', () => {
