@@ -202,6 +202,13 @@ export interface NativeModel {
   /** Bind a sampler slot, 0 ≤ slot < maxNumSeqs, between steps only. `step` adds a drawn token to its counts itself. */
   setSampler(slot: number, spec: NativeSamplerSpec): void
   clearSampler(slot: number): void
+  /**
+   * From the next step on, sum up Xᵀ·X of the inputs of these weights, for calibration; between steps only. What was
+   * summed before is forgotten, so an empty list ends it. Holds k² f32 a weight of k inputs.
+   */
+  observe(names: readonly string[]): void
+  /** `[k][k]` of an observed weight. */
+  moments(name: string): Float32Array
   /** Bytes held: packed weights, KV pool (reserved), buffers. */
   memory(): {
     readonly weightsBytes: number
@@ -265,7 +272,33 @@ export interface NativeTokenizer {
   isSpecial(id: number): boolean
 }
 
+/** How one matrix is quantised in groups along its inputs: value = (code − zero) · scale. */
+export interface NativeQuantizeOptions {
+  readonly bits: 4 | 8
+  /** Divides the number of inputs. */
+  readonly group: number
+  readonly isSymmetric: boolean
+  /** The scale with the least squared error instead of the one that reaches all values. */
+  readonly searchesScale: boolean
+  /** Of `NativeModel.moments`: errors are compensated (GPTQ); absent: rounding to nearest. */
+  readonly moments?: Float32Array
+  readonly threads: number
+}
+
+export interface NativeQuantizedMatrix {
+  readonly codes: Uint8Array // [rows * k]
+  readonly scales: Float32Array // [rows * k / group], exact in bf16
+  readonly zeros: Uint8Array // the same
+}
+
 export interface NativeBinding {
+  /** Values of one stored weight, row after row; off the event loop. */
+  readWeight(weight: NativeWeight): Promise<Float32Array>
+  /** Off the event loop; holds one matrix in f32, and two of k² f64 with moments. */
+  quantizeWeight(
+    weight: NativeWeight,
+    options: NativeQuantizeOptions,
+  ): Promise<NativeQuantizedMatrix>
   capabilities(): NativeCapabilities
   readonly Model: new (options: NativeModelOptions) => NativeModel
   readonly Sampler: new (options: NativeSamplerOptions) => NativeSampler

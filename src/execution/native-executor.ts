@@ -129,6 +129,16 @@ export class NativeExecutor implements OpenedExecutor {
     }
   }
 
+  /** For calibration, between steps: sum up the inputs of these weights; see `NativeModel.observe`. */
+  observe(names: readonly string[]): void {
+    translated(() => this.#model.observe(names))
+  }
+
+  /** Xᵀ·X of an observed weight, [k][k]. */
+  moments(name: string): Float32Array {
+    return translated(() => this.#model.moments(name))
+  }
+
   /** Waits for a step under way; the arrays must not be touched afterwards. Idempotent. */
   async close(): Promise<void> {
     this.#model.dispose()

@@ -5,6 +5,7 @@ mod capabilities;
 mod completion;
 mod model;
 mod quantized_arguments;
+mod quantizer;
 mod rejection;
 mod sampler;
 mod tokenizer;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ingot_sampler::Sampler;
 use napi::bindgen_prelude::{
-    FromNapiValue, JsObjectValue, PropertyAttributes, This, Uint8Array, Unknown,
+    Float32Array, FromNapiValue, JsObjectValue, PropertyAttributes, This, Uint8Array, Unknown,
 };
 use napi::{Env, Property, Result};
 use napi_derive::napi;
@@ -163,6 +163,27 @@ impl Model {
             Ok(())
         };
         cleared().map_err(|failure| thrown(env, failure))
+    }
+
+    #[napi]
+    pub fn observe(&self, env: &Env, names: Vec<String>) -> Result<()> {
+        let observed = || self.idle()?.runtime.observe(&names);
+        observed().map_err(|failure| thrown(env, failure))
+    }
+
+    #[napi]
+    pub fn moments(&self, env: &Env, name: String) -> Result<Float32Array> {
+        let read = || {
+            self.idle()?.runtime.moments(&name).ok_or_else(|| {
+                Failure::new(
+                    Code::State,
+                    format_args!("weight \"{name}\" is not observed"),
+                )
+            })
+        };
+        read()
+            .map(Float32Array::new)
+            .map_err(|failure| thrown(env, failure))
     }
 
     #[napi]

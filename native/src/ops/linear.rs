@@ -11,6 +11,7 @@ use crate::failure::Outcome;
 use crate::runtime::model_runtime::ModelRuntime;
 
 pub struct Linear {
+    name: String,
     runtime: Arc<ModelRuntime>,
     weight: Arc<PackedLinear>, // [N, K]
     bias: Option<Arc<[f32]>>,  // [N]
@@ -41,6 +42,7 @@ impl Operation for Linear {
             None => None,
         };
         Ok(Self {
+            name,
             runtime: runtime.clone(),
             weight,
             bias,
@@ -55,6 +57,7 @@ impl Operation for Linear {
     fn compute(&mut self, call: &Call) -> Outcome<()> {
         let x = call.matrix_of(0, self.weight.k())?;
         let out = call.output(0, x.rows, self.weight.n())?;
+        self.runtime.saw(&self.name, x.data);
         linear(
             &self.weight,
             x.data,

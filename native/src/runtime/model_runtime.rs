@@ -7,9 +7,12 @@
 //!     compiler check that.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ingot_kernels::{Activations, KvDtype, KvLayerShape, KvPool, Pool, RopeTable, Scratch};
+use ingot_kernels::{
+    Activations, KvDtype, KvLayerShape, KvPool, Moments, Pool, RopeTable, Scratch,
+};
 
 use super::limits::Limits;
 use super::weights::Weights;
@@ -31,6 +34,9 @@ pub struct ModelRuntime {
     pub weights: Weights,
     /// Reserved, not necessarily touched.
     pub kv_bytes: usize,
+    /// Second moments of the inputs of the weights that are observed, by name; calibration alone asks for them.
+    observed: Mutex<HashMap<String, Moments>>,
+    is_observing: AtomicBool,
     kv: Mutex<KvPool>,
     scratch: Mutex<Scratch>,
     ropes: Mutex<HashMap<(String, u32), Arc<RopeTable>>>,
@@ -59,10 +65,43 @@ impl ModelRuntime {
             pool: Pool::new(limits.threads),
             weights: Weights::default(),
             kv_bytes: kv.bytes(),
+            observed: Mutex::default(),
+            is_observing: AtomicBool::new(false),
             kv: Mutex::new(kv),
             scratch: Mutex::new(Scratch::default()),
             ropes: Mutex::new(HashMap::new()),
         }))
+    }
+
+    /// From the next step on, sum up the inputs of these weights; what was summed before is forgotten.
+    pub fn observe(&self, names: &[String]) -> Outcome<()> {
+        let mut observed = HashMap::new();
+        for name in names {
+            observed.insert(name.clone(), Moments::new(self.weights.linear(name)?.k()));
+        }
+        self.is_observing
+            .store(!observed.is_empty(), Ordering::Relaxed);
+        *self.observed() = observed;
+        Ok(())
+    }
+
+    /// What was summed for a weight since `observe`.
+    pub fn moments(&self, name: &str) -> Option<Vec<f32>> {
+        self.observed().get(name).map(Moments::whole)
+    }
+
+    /// Called by the nodes that multiply with a weight.
+    pub fn saw(&self, name: &str, x: &[f32]) {
+        if !self.is_observing.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(moments) = self.observed().get_mut(name) {
+            moments.add(x, &self.pool);
+        }
+    }
+
+    fn observed(&self) -> MutexGuard<'_, HashMap<String, Moments>> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn kv(&self) -> MutexGuard<'_, KvPool> {

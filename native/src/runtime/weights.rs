@@ -207,6 +207,30 @@ fn give_memory_back() {
     }
 }
 
+/// Values of one stored weight, row after row.
+pub struct Values {
+    pub values: Vec<f32>,
+    pub width: usize,
+}
+
+/// Read one weight without keeping it. Cost: holds it packed and in f32.
+pub fn read_values(source: &WeightSource, pool: &Pool) -> Outcome<Values> {
+    match load_one(source, &mut WeightFiles::default(), pool)? {
+        Weight::Linear(linear) => {
+            let width = linear.k();
+            let mut values = vec![0.0; linear.n() * width];
+            for (row, values) in values.chunks_exact_mut(width).enumerate() {
+                linear.row_into(row, values);
+            }
+            Ok(Values { values, width })
+        }
+        Weight::Vector(values) => Ok(Values {
+            width: values.len(),
+            values: values.to_vec(),
+        }),
+    }
+}
+
 fn load_one(source: &WeightSource, files: &mut WeightFiles, pool: &Pool) -> Outcome<Weight> {
     let (parts, rank) = match source {
         WeightSource::Constant(values) if values.is_empty() => {
