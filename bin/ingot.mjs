@@ -15,7 +15,8 @@ if (hasSources()) {
   try {
     // Help, lists and downloads compute nothing, so they need not wait for Rust.
     const args = process.argv.slice(2)
-    const needsAddon = args[0] === 'serve' && !args.some((arg) => arg === '--help' || arg === '-h')
+    const computes = ['serve', 'bench', 'quantize'].includes(args[0])
+    const needsAddon = computes && !args.some((arg) => arg === '--help' || arg === '-h')
     await build((line) => process.stderr.write(`ingot: ${line}\n`), { needsAddon })
   } catch (error) {
     if (error.name !== 'BuildError') throw error

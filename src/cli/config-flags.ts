@@ -26,6 +26,20 @@ export const MEMORY_KEYS: readonly OptionKey[] = [
   'engine.maxContext',
 ]
 
+/** What a measurement of quality heeds. */
+export const BENCH_KEYS: readonly OptionKey[] = [
+  ...COMMON_KEYS,
+  'store.packCache',
+  'model.weightsHead',
+  'model.weightsEmbedding',
+  'model.weightsGroup',
+  'model.weightsSymmetry',
+  'model.weightsOverrides',
+  'engine.threads',
+  'engine.activations',
+  'engine.kvDtype',
+]
+
 /** Add a flag for each key that has one, and `--config`. */
 export function addConfigFlags(
   command: Command,

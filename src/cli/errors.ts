@@ -29,6 +29,16 @@ const table = {
     retryable: false,
     message: 'expected a MODEL, for the catalog has no default; the catalog has: {catalog}',
   },
+  CLI_CANNOT_QUANTIZE: {
+    status: 422,
+    retryable: false,
+    message: 'cannot be quantized: expected {expected}, got {got}; {next}',
+  },
+  CLI_BAD_ARGUMENT: {
+    status: 400,
+    retryable: false,
+    message: 'expected {expected}, got {got}; {next}',
+  },
 } as const
 
 export const cliError: (code: keyof typeof table, options?: ServingErrorOptions) => ServingError =

