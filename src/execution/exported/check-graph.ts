@@ -19,7 +19,7 @@ const MOST_DIFFERENCE = 0.3
 const CUT_DIFFERENCE = 0.02
 
 /** Tokens of one run where a prompt is cut; long enough for matrix products to be at their speed. */
-const SEGMENT_TOKENS = 128
+const SEGMENT_TOKENS = 64
 /** Of one run where it cannot be cut. */
 const TOGETHER_TOKENS = 1024
 /** Logits of a run, of all its rows. */

@@ -70,6 +70,8 @@ export class GraphSession {
         intraOpNumThreads: options.threads,
         interOpNumThreads: 1,
         executionMode: 'sequential',
+        // Threads that spin between two operators take the processor from whoever else has work.
+        extra: { session: { intra_op: { allow_spinning: '0' } } },
         // Shapes change with every token, so a pattern of allocations is never met again.
         enableMemPattern: false,
         logSeverityLevel: 4,
