@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { definitionOf, knownModelTypes } from '../../../models/registry.ts'
+import { ServingError } from '../../../src/base/errors.ts'
 import type { Graph } from '../../../src/graph/graph.ts'
 import { checkpointIndex, withAskedTensors } from '../../support/checkpoint-index.ts'
 
@@ -93,6 +94,24 @@ describe('architectures from GGUF', () => {
       expect(() => configOf(ggufOf(architecture, { [key]: value }))).toThrow(
         refusal(`${architecture}.${key}`),
       )
+    }
+  })
+
+  it.each(DENSE)('%s with a hostile value anywhere is read or refused by name', (architecture) => {
+    const hostile = [true, -1, 0, 0.5, 3, 2 ** 53, 2n ** 60n, Number.NaN, '', 'x'.repeat(9999)]
+    const keys = ggufOf(architecture).metadata.keys()
+    const more = ['rope.dimension_count', 'rope.freq_base', 'rope.scaling.factor', 'vocab_size']
+    for (const key of [...keys, ...more.map((name) => `${architecture}.${name}`)]) {
+      for (const value of [...hostile, [], [1, 2], Array(100_000).fill(1)]) {
+        const checkpoint = ggufOf(architecture)
+        checkpoint.metadata.set(key, value)
+        try {
+          configOf(checkpoint)
+        } catch (error) {
+          expect(error, `${key} = ${String(value).slice(0, 50)}`).toBeInstanceOf(ServingError)
+          expect(String(error).length).toBeLessThan(1000)
+        }
+      }
     }
   })
 
