@@ -6,6 +6,7 @@
 import { homedir } from 'node:os'
 import { basename, join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
+import type { KvDtype } from '../src/base/kv-dtype.ts'
 import { estimateWeights } from '../src/checkpoint/memory-estimate.ts'
 import { openCheckpoint } from '../src/checkpoint/open-checkpoint.ts'
 import { openModelAccess } from '../src/cli/model-access.ts'
@@ -27,7 +28,7 @@ interface BenchOptions {
   readonly peers: string
   readonly peersDir: string
   readonly activations: 'f32' | 'int8'
-  readonly kv: 'f32' | 'bf16'
+  readonly kv: KvDtype
   readonly keep: boolean
 }
 
@@ -49,7 +50,7 @@ const program = new Command('bench')
     join(homedir(), '.cache/ingot-peers'),
   )
   .option('--activations <type>', 'f32 or int8', 'int8')
-  .option('--kv <type>', 'f32 or bf16', 'bf16')
+  .option('--kv <type>', 'f32, bf16, f16 or int8', 'bf16')
   .option('--no-keep', 'do not write a record under benchmarks/results')
   .addHelpText(
     'after',

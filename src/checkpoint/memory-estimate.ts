@@ -67,23 +67,3 @@ export function estimateExported(
     formats,
   }
 }
-
-export interface KvGeometry {
-  /** One entry per attention layer. */
-  readonly layers: readonly {
-    readonly numKvHeads: number
-    readonly headDim: number
-    readonly valueDim?: number
-  }[]
-  readonly dtype: 'f32' | 'bf16'
-}
-
-/** Bytes of K and V together that one token takes over all layers. */
-export function kvBytesPerToken({ layers, dtype }: KvGeometry): number {
-  const elementBytes = dtype === 'f32' ? 4 : 2
-  let elements = 0
-  for (const { numKvHeads, headDim, valueDim = headDim } of layers) {
-    elements += numKvHeads * (headDim + valueDim)
-  }
-  return elements * elementBytes
-}

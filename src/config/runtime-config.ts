@@ -5,6 +5,7 @@
  * is decided by the deployment's plan, with its reason, in the same table.
  */
 
+import type { KvDtype } from '../base/kv-dtype.ts'
 import type { WeightsChoice } from '../base/weights-choice.ts'
 import type { Origin } from './option.ts'
 import type { LogLevel, OptionKey } from './options.ts'
@@ -38,7 +39,7 @@ export interface EngineConfig {
   readonly threads: number
   readonly kvMemoryBytes: number | null
   readonly activations: 'int8' | 'f32'
-  readonly kvDtype: 'bf16' | 'f32'
+  readonly kvDtype: KvDtype
   readonly blockSize: 16 | 32 | 64
   readonly maxNumBatchedTokens: number
   readonly maxNumSeqs: number

@@ -7,12 +7,12 @@
 
 import { kvLayersOf, type ModelConfig } from '../../models/model-config.ts'
 import { definitionOf } from '../../models/registry.ts'
+import { type KvDtype, kvBytesPerToken } from '../base/kv-dtype.ts'
 import type { WeightsChoice } from '../base/weights-choice.ts'
 import type { Checkpoint, ExportedCheckpoint, OpenedCheckpoint } from '../checkpoint/checkpoint.ts'
 import {
   estimateExported,
   estimateWeights,
-  kvBytesPerToken,
   type WeightsEstimate,
 } from '../checkpoint/memory-estimate.ts'
 import type { ExportedDecoder } from '../checkpoint/onnx/exported-decoder.ts'
@@ -57,7 +57,7 @@ export interface ModelFacts {
   readonly licence: string | null
   readonly author: string | null
   /** Of K and V together over all layers. */
-  kvBytesPerToken(dtype: 'f32' | 'bf16'): number
+  kvBytesPerToken(dtype: KvDtype): number
   /**
    * Formats and packed bytes of all weights under a choice; cheap, nothing is read.
    *
@@ -103,7 +103,7 @@ async function factsOfTensors(checkpoint: Checkpoint): Promise<ComputedFacts> {
     config,
     exported: null,
     weights: estimateWeights(checkpoint),
-    kvBytesPerToken: (dtype) => kvBytesPerToken({ layers, dtype }),
+    kvBytesPerToken: (dtype) => kvBytesPerToken(layers, dtype),
     planWeights: (choice) => planWeights(graph, choice),
   }
 }

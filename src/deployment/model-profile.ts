@@ -8,14 +8,12 @@
  * stored one down, and the first that fits is advised.
  */
 
+import type { KvDtype } from '../base/kv-dtype.ts'
 import { SOURCE_WEIGHTS, WEIGHT_FORMATS, type WeightFormat } from '../base/weights-choice.ts'
 import type { Hardware } from '../config/hardware.ts'
 import { formatBytes } from '../config/option.ts'
-import type { EngineConfig } from '../config/runtime-config.ts'
 import { RESERVE_BYTES, WEIGHTS_FACTOR } from './engine-plan.ts'
 import type { ModelFacts } from './model-facts.ts'
-
-export type KvDtype = EngineConfig['kvDtype']
 
 export interface ProfileRow {
   readonly weights: WeightFormat
@@ -42,7 +40,8 @@ export type ProfiledFacts = Pick<ModelFacts, 'exported' | 'kvBytesPerToken' | 'p
   readonly config: Pick<ModelFacts['config'], 'maxContextTokens'>
 }
 
-export const KV_DTYPES: readonly KvDtype[] = ['f32', 'bf16']
+/** One for each size: f16 takes what bf16 takes. */
+const KV_DTYPES: readonly KvDtype[] = ['f32', 'bf16', 'int8']
 /** From the most exact down; f32, bf16 and f16 gain nothing over what is stored but exactness that it does not have. */
 const ADVISED: readonly WeightFormat[] = ['source', 'int8', 'int4']
 

@@ -7,7 +7,7 @@ const table = {
     status: 500,
     retryable: false,
     message:
-      'expected KV memory for at least one block of {blockSize} tokens ({blockBytes} bytes), got {kvMemoryBytes} bytes, which hold {fittingTokens} tokens; raise --kv-memory, or choose bf16 for the KV',
+      'expected KV memory for at least one block of {blockSize} tokens ({blockBytes} bytes), got {kvMemoryBytes} bytes, which hold {fittingTokens} tokens; raise --kv-memory, or choose bf16 or int8 for the KV',
   },
   EXECUTION_LIMIT_TOO_LARGE: {
     status: 500,

@@ -8,13 +8,14 @@
  * M2 There is a logits row for each sequence, so decoding never waits for prompt logprobs.
  */
 
+import { kvBytesPerToken as bytesPerToken, type KvDtype } from '../base/kv-dtype.ts'
 import type { BatchLimits } from '../engine/executor.ts'
 import type { KvLayer } from '../graph/graph.ts'
 import { executionError } from './errors.ts'
 
 export interface MemoryPlanInput {
   readonly kvLayers: readonly KvLayer[]
-  readonly kvDtype: 'f32' | 'bf16'
+  readonly kvDtype: KvDtype
   readonly kvMemoryBytes: number
   readonly blockSize: number
   readonly maxNumBatchedTokens: number
@@ -32,12 +33,11 @@ export interface MemoryPlan {
 /** Logits that prompt logprobs may add to those of the sequences; 341 rows of a vocabulary of 49,152. */
 const LOGITS_BYTES = 64 * 2 ** 20
 const MOST_INDICES = 2 ** 31 - 1
-const KV_ELEMENT_BYTES = { f32: 4, bf16: 2 } as const
 
 /** @throws ServingError EXECUTION_KV_MEMORY_TOO_SMALL, EXECUTION_LIMIT_TOO_LARGE */
 export function planMemory(input: MemoryPlanInput): MemoryPlan {
   const { blockSize, maxNumSeqs, maxNumBatchedTokens, vocabSize, kvMemoryBytes } = input
-  const kvBytesPerToken = bytesPerToken(input)
+  const kvBytesPerToken = bytesPerToken(input.kvLayers, input.kvDtype)
   const blockBytes = kvBytesPerToken * blockSize
   const fittingBlocks = Math.floor(kvMemoryBytes / blockBytes)
   if (fittingBlocks < 1) {
@@ -58,14 +58,6 @@ export function planMemory(input: MemoryPlanInput): MemoryPlan {
   const numBlocks = Math.min(fittingBlocks, Math.floor(MOST_INDICES / blockSize))
   const sizes = { maxNumBatchedTokens, maxNumSeqs, maxBlocksPerSeq, maxLogitsRows }
   return { limits: { ...sizes, blockSize, numBlocks, vocabSize }, kvBytesPerToken }
-}
-
-function bytesPerToken({ kvLayers, kvDtype }: MemoryPlanInput): number {
-  let elements = 0
-  for (const { numKvHeads, headDim, valueDim = headDim } of kvLayers) {
-    elements += numKvHeads * (headDim + valueDim)
-  }
-  return elements * KV_ELEMENT_BYTES[kvDtype]
 }
 
 function checkLimit(what: string, got: number): void {

@@ -5,6 +5,7 @@
 
 import type { WireError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
+import type { KvDtype } from '../base/kv-dtype.ts'
 import type { WeightsChoice } from '../base/weights-choice.ts'
 import type { SchedulingOptions } from '../engine/scheduling-options.ts'
 import type { EngineCoreStats, SequenceSpec, SequenceUpdate } from '../engine/updates.ts'
@@ -33,7 +34,7 @@ export interface EngineOptions {
   }
   readonly threads: number
   readonly activations: 'f32' | 'int8'
-  readonly kvDtype: 'f32' | 'bf16'
+  readonly kvDtype: KvDtype
   readonly kvMemoryBytes: number
   readonly blockSize: number
   readonly maxNumBatchedTokens: number

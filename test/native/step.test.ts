@@ -46,6 +46,8 @@ const KINDS = [
   { format: 'F32', activations: 'f32', kvDtype: 'f32' },
   { format: 'Q4_0', activations: 'f32', kvDtype: 'bf16' },
   { format: 'Q4_0', activations: 'int8', kvDtype: 'f32' },
+  { format: 'Q4_0', activations: 'int8', kvDtype: 'f16' },
+  { format: 'Q4_0', activations: 'int8', kvDtype: 'int8' },
 ] as const
 
 describe.each(KINDS)(

@@ -1,5 +1,6 @@
 /** The executors that the conformance suite runs on, each with its model and with what it says it cannot do. */
 
+import { kvBytesPerToken } from '../../src/base/kv-dtype.ts'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from '../../src/base/clock.ts'
@@ -40,13 +41,13 @@ function nativeCase(
   options: ExecutorCase['options'],
 ): ExecutorCase {
   const tiny = { ...TINY_LLAMA, ...shape }
-  const elementBytes = options.kvDtype === 'f32' ? 4 : 2
+  const layers = Array.from({ length: tiny.numLayers }, () => tiny)
   return {
     name: `native, ${name}`,
     options,
     vocabSize: tiny.vocabSize,
     numSeqs: 64,
-    kvBytesPerToken: 2 * tiny.numLayers * tiny.numKvHeads * tiny.headDim * elementBytes,
+    kvBytesPerToken: kvBytesPerToken(layers, options.kvDtype),
     skips: {},
     isNative: true,
     async write(folder) {
@@ -134,6 +135,11 @@ const all: readonly ExecutorCase[] = [
     'F32, f32 activations, bf16 KV',
     { format: 'F32', numKvHeads: 3 },
     { activations: 'f32', kvDtype: 'bf16' },
+  ),
+  nativeCase(
+    'Q4_1, int8 activations, int8 KV',
+    { format: 'Q4_1' },
+    { activations: 'int8', kvDtype: 'int8' },
   ),
   exportedCase('Optimum, concatenated past', 'optimum', {}),
   exportedCase('Optimum, f16 cache and logits', 'optimum', { type: 'f16' }),

@@ -4,6 +4,7 @@
  * make all later steps incomparable; whole answers are compared as well.
  */
 
+import { KV_DTYPES } from '../../src/base/kv-dtype.ts'
 import { describe, expect, it } from 'vitest'
 import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
 import type { LoadedEngine } from '../../src/worker/load-engine.ts'
@@ -143,7 +144,7 @@ export function describeGolden({ model, golden, checkpointPath, eosTokenIds }: G
       console.log(`${numEqual} of ${cases.length} whole greedy answers equal the reference`)
     })
 
-    it.each(['f32', 'bf16'] as const)(
+    it.each(KV_DTYPES)(
       'int8 activations and %s KV: mean KL at most 0.01',
       async (kvDtype) => {
         // The reference tells five tokens a step. Our own f32, which was compared with it above, tells all of them.

@@ -1,7 +1,7 @@
 //! Microseconds of `paged_attention` for one layer of SmolLM2-135M (9 heads over 3 KV heads of 64), best of many runs.
 //!
 //! Decode: one row a sequence at the context given. Prefill: one sequence, all rows at once. Blocks of 16 tokens in a
-//! shuffled order. `cargo run --release --example attention`
+//! shuffled order. An argument such as `Bf16 1 64` chooses cases. `cargo run --release --example attention`
 
 use std::time::Instant;
 
@@ -18,18 +18,22 @@ const BLOCK: usize = 16;
 fn main() {
     println!("{}, best µs of a call", cpu().kernels);
     println!("dtype  case                         1 thread  2 threads");
-    for dtype in [KvDtype::F32, KvDtype::Bf16] {
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    for dtype in [KvDtype::F32, KvDtype::F16, KvDtype::Bf16, KvDtype::Int8] {
         for (seqs, rows, context) in [
             (1, 1, 128),
             (1, 1, 512),
             (1, 1, 4096),
             (4, 1, 512),
             (16, 1, 512),
-            (16, 1, 4096),
             (1, 64, 64),
             (1, 512, 512),
-            (1, 512, 4096),
+            (1, 64, 4096),
+            (1, 1, 8192),
         ] {
+            if !format!("{dtype:?} {seqs} {rows} {context}").contains(&wanted) {
+                continue;
+            }
             let name = format!("{seqs} x {rows} rows, context {context}");
             println!(
                 "{:5}  {name:27}  {:8.1}  {:9.1}",
@@ -77,7 +81,7 @@ fn measure(dtype: KvDtype, seqs: usize, rows: usize, context: usize, threads: us
             .collect();
         let starts: Vec<i32> = (0..=seqs).map(|s| (s * count) as i32).collect();
         let lengths = vec![to as i32; seqs];
-        let mut out = vec![0.0; tokens * HEADS * DIM];
+        let mut out = vec![1.0; tokens * HEADS * DIM];
         let began = Instant::now();
         let args = AttentionArgs {
             kv: &mut kv,

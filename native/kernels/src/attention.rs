@@ -6,17 +6,21 @@
 //!    on which physical blocks hold the KV, or on threads.
 //! Sources: PagedAttention, arXiv:2309.06180; splits as in Flash-Decoding (Dao et al. 2023), but at fixed positions.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::attention_check::check;
-use crate::attention_store::rotate_and_store;
-use crate::attention_tile::{MAX_VECTORS, SPLIT, Task, Tile, attend_tile, part_len};
+use crate::attention_join::{Joined, VECTORS_A_PIECE, keep_part, part_len};
+use crate::attention_store::{query_words, rotate_and_store};
+use crate::attention_tile::{MAX_VECTORS, SPLIT, Tile, Work, attend_split};
+use crate::attention_view::View;
 use crate::error::KernelError;
 use crate::kv_pool::KvPool;
 use crate::packed_linear::SendPointer;
 use crate::pool::Pool;
 use crate::rope::{RopeStyle, RopeTable};
 use crate::scratch::{Scratch, grow};
+use crate::simd::LANES;
 
 pub struct AttentionArgs<'a> {
     pub kv: &'a mut KvPool,
@@ -49,9 +53,6 @@ pub struct AttentionArgs<'a> {
     pub num_tokens: usize,
 }
 
-/// Rows of one sequence and KV head that one chunk of work takes.
-const ROWS_A_CHUNK: usize = 12;
-
 impl AttentionArgs<'_> {
     /// Numbers of one row of qkv.
     pub(crate) fn row_width(&self) -> usize {
@@ -69,7 +70,8 @@ impl AttentionArgs<'_> {
 /// # Errors
 /// When an index is out of its range (A1); nothing has been written to the pool then.
 ///
-/// Cost: 2 · num_heads · (head_dim + value_dim) operations a row and visible position; no allocation once `scratch` has grown.
+/// Cost: 2 · num_heads · (head_dim + value_dim) operations a row and visible position; no allocation once `scratch` has
+/// grown.
 pub fn paged_attention(
     args: AttentionArgs<'_>,
     out: &mut [f32],
@@ -84,148 +86,231 @@ pub fn paged_attention(
     if tokens == 0 {
         return Ok(());
     }
-    let query_width = args.num_heads * args.head_dim;
-    let queries = SendPointer(grow(&mut scratch.queries, tokens * query_width, 0.0).as_mut_ptr());
     let args = &args;
+    let words = args.num_heads * query_words(args.kv.dtype, args.head_dim);
+    let queries = SendPointer(grow(&mut scratch.queries, tokens * words, 0).as_mut_ptr());
     let chunks = tokens.div_ceil(8).min(pool.threads() * 2);
     pool.run(chunks, &|chunk| {
-        for row in tokens * chunk / chunks..tokens * (chunk + 1) / chunks {
-            // SAFETY: rows have queries and slots of their own; indices were checked.
-            unsafe {
-                let to = std::slice::from_raw_parts_mut(
-                    queries.get().add(row * query_width),
-                    query_width,
-                );
-                rotate_and_store(args, row, to);
-            }
-        }
+        let rows = tokens * chunk / chunks..tokens * (chunk + 1) / chunks;
+        // SAFETY: rows have queries and slots of their own; indices were checked.
+        unsafe { rotate_and_store(args, rows, queries.get()) }
     });
+    let call = Call {
+        args,
+        group: args.num_heads / args.num_kv_heads,
+        queries: queries.get(),
+        out: out.as_mut_ptr(),
+    };
     let pieces = &mut scratch.pieces;
     pieces.clear();
     for sequence in 0..args.num_seqs {
         let rows = args.query_starts[sequence] as usize..args.query_starts[sequence + 1] as usize;
-        for first in rows.clone().step_by(ROWS_A_CHUNK) {
-            let last = (first + ROWS_A_CHUNK).min(rows.end);
-            for kv_head in 0..args.num_kv_heads {
+        for kv_head in 0..args.num_kv_heads {
+            for first in (0..rows.len() * call.group).step_by(VECTORS_A_PIECE) {
                 pieces.push(Piece {
                     sequence,
                     kv_head,
-                    rows: (first, last),
+                    first_row: rows.start,
+                    is_decode: rows.len() == 1,
+                    vectors: (
+                        first,
+                        (first + VECTORS_A_PIECE).min(rows.len() * call.group),
+                    ),
                 });
             }
         }
     }
-    let out = SendPointer(out.as_mut_ptr());
     if pieces.len() < pool.threads() * 4 && pool.threads() > 1 {
-        attend_splits(args, pieces, queries, out, &mut scratch.parts, pool);
+        attend_splits(&call, pieces, &mut scratch.parts, pool);
         return Ok(());
     }
-    let pieces = &*pieces;
+    let (call, pieces) = (&call, &*pieces);
     pool.run(pieces.len(), &|at| {
         // The longest contexts lie at the end of a prompt: claimed first, they do not leave a thread waiting.
         let piece = &pieces[pieces.len() - 1 - at];
-        for tile in 0..piece.tiles(args) {
-            // SAFETY: pieces are disjoint in (row, head); all indices were checked.
-            unsafe { piece.attend(args, tile, queries.get(), out.get(), Task::Whole) }
-        }
+        // SAFETY: pieces are disjoint in (row, head); all indices were checked.
+        unsafe { call.attend(piece) }
     });
     Ok(())
 }
 
-/// Few pieces: every split of every tile is work of its own, and a second pass joins them in order (same bits, see
-/// `attention_tile`). A long context of one sequence keeps all threads busy this way.
-fn attend_splits(
-    args: &AttentionArgs<'_>,
-    pieces: &[Piece],
-    queries: SendPointer<f32>,
-    out: SendPointer<f32>,
-    parts: &mut Vec<f32>,
-    pool: &Pool,
-) {
-    let splits = pieces.iter().map(|piece| piece.splits(args).len()).max();
-    let tiles = pieces.iter().map(|piece| piece.tiles(args)).max();
-    let (splits, tiles) = (splits.unwrap_or(0), tiles.unwrap_or(0));
-    let part_len = part_len(&args.kv.layers[args.layer]);
-    let num_tiles = pieces.len() * tiles;
-    let parts = SendPointer(grow(parts, num_tiles * splits * part_len, 0.0).as_mut_ptr());
-    // SAFETY of both passes: tiles are disjoint in (row, head) and each (tile, split) has a part of its own; the second
-    // pass starts when the first has ended; all indices were checked.
-    let attend = |at: usize, task: &dyn Fn(usize, *mut f32) -> Task| {
-        let (piece, tile) = (&pieces[at / tiles], at % tiles);
-        if tile < piece.tiles(args) {
+/// Few pieces: every split of every piece is work of its own, and a second pass joins them in order (same bits, see
+/// `attention_join`). A long context of one sequence keeps all threads busy this way.
+fn attend_splits(call: &Call<'_>, pieces: &[Piece], parts: &mut Vec<f32>, pool: &Pool) {
+    let stride = call.args.kv.layers[call.args.layer].v_stride;
+    let splits = pieces.iter().map(|piece| call.splits(piece).len()).max();
+    let splits = splits.unwrap_or(0);
+    if splits == 1 {
+        // SAFETY: as in `paged_attention`.
+        return pool.run(pieces.len(), &|at| unsafe { call.attend(&pieces[at]) });
+    }
+    let tile_len = part_len(stride);
+    let split_len = VECTORS_A_PIECE / MAX_VECTORS * tile_len;
+    let len = pieces.len() * splits * split_len;
+    let parts = SendPointer(grow(parts, len, 0.0).as_mut_ptr());
+    pool.run(pieces.len() * splits, &|at| {
+        let piece = &pieces[at / splits];
+        let split = call.splits(piece).start + at % splits;
+        if split < call.splits(piece).end {
+            let mut work = MaybeUninit::<Work>::uninit();
+            // SAFETY: each (piece, split) has a part of its own; all indices were checked; of `work` nothing is read that
+            // `attend_split` has not written.
             unsafe {
-                let first = piece.splits(args).start;
-                let task = task(first, parts.get().add(at * splits * part_len));
-                piece.attend(args, tile, queries.get(), out.get(), task);
+                let work = &mut *work.as_mut_ptr();
+                for (index, first) in piece.tiles().enumerate() {
+                    let tile = call.tile(piece, first);
+                    attend_split(&call.view(piece), &tile, split * SPLIT, work);
+                    let to = parts.get().add(at * split_len + index * tile_len);
+                    keep_part(work, tile.count, stride, to);
+                }
             }
         }
-    };
-    if splits == 1 {
-        return pool.run(num_tiles, &|at| attend(at, &|_, _| Task::Whole));
-    }
-    pool.run(num_tiles * splits, &|at| {
-        let index = at % splits;
-        attend(at / splits, &|first, parts| Task::Split {
-            index: first + index,
-            to: unsafe { parts.add(index * part_len) },
-        });
     });
-    for at in 0..num_tiles {
-        attend(at, &|first, parts| Task::Join { first, from: parts });
-    }
+    pool.run(pieces.len(), &|at| {
+        let piece = &pieces[at];
+        // SAFETY: the pass above has ended; pieces are disjoint in (row, head).
+        unsafe {
+            call.join(piece, |joined| {
+                for index in 0..call.splits(piece).len() {
+                    for vector in 0..piece.vectors.1 - piece.vectors.0 {
+                        let tile = (at * splits + index) * split_len;
+                        let part = parts.get().add(
+                            tile + vector / MAX_VECTORS * tile_len
+                                + vector % MAX_VECTORS * (stride + LANES),
+                        );
+                        if *part.add(stride + 2) != 0.0 {
+                            let (max, sum) = (*part.add(stride), *part.add(stride + 1));
+                            joined.add(vector, stride, max, sum, part);
+                        }
+                    }
+                }
+            });
+        }
+    });
 }
 
-/// Some rows of one sequence, with the query heads of one KV head.
+/// Some (row, head) vectors of one sequence and KV head; vector v is head v % group of row v / group.
 pub(crate) struct Piece {
     sequence: usize,
     kv_head: usize,
-    rows: (usize, usize),
+    first_row: usize,
+    is_decode: bool,
+    vectors: (usize, usize),
 }
 
 impl Piece {
-    /// Tiles of (row, head) vectors.
-    fn tiles(&self, args: &AttentionArgs<'_>) -> usize {
-        let group = args.num_heads / args.num_kv_heads;
-        ((self.rows.1 - self.rows.0) * group).div_ceil(MAX_VECTORS)
+    /// First vector of each tile.
+    fn tiles(&self) -> impl Iterator<Item = usize> {
+        (self.vectors.0..self.vectors.1).step_by(MAX_VECTORS)
+    }
+}
+
+/// One call after its queries were staged.
+struct Call<'a> {
+    args: &'a AttentionArgs<'a>,
+    group: usize,
+    queries: *const u32,
+    out: *mut f32,
+}
+
+// SAFETY: the pointers are read, or written by one thread for each (row, head).
+unsafe impl Sync for Call<'_> {}
+
+impl Call<'_> {
+    fn row(&self, piece: &Piece, vector: usize) -> usize {
+        piece.first_row + vector / self.group
     }
 
-    /// Splits that any of the rows sees: from the first row's window to the last row.
-    fn splits(&self, args: &AttentionArgs<'_>) -> Range<usize> {
-        let first = args.first_visible(args.positions[self.rows.0] as usize);
-        first / SPLIT..args.positions[self.rows.1 - 1] as usize / SPLIT + 1
+    fn head(&self, piece: &Piece, vector: usize) -> usize {
+        piece.kv_head * self.group + vector % self.group
     }
 
-    unsafe fn attend(
-        &self,
-        args: &AttentionArgs<'_>,
-        tile: usize,
-        queries: *const f32,
-        out: *mut f32,
-        task: Task,
-    ) {
-        let group = args.num_heads / args.num_kv_heads;
-        let (width, out_width) = (
-            args.num_heads * args.head_dim,
-            args.num_heads * args.value_dim,
-        );
-        let blocks = &args.block_tables[self.sequence * args.max_blocks_per_seq..]
-            [..args.max_blocks_per_seq];
-        let first = tile * MAX_VECTORS;
-        let count = ((self.rows.1 - self.rows.0) * group - first).min(MAX_VECTORS);
-        let mut tile = Tile::new(count, task);
-        tile.scale = args.scale;
-        tile.softcap = args.softcap;
-        tile.fetches = self.rows.1 - self.rows.0 == 1;
-        for vector in 0..count {
-            let row = self.rows.0 + (first + vector) / group;
-            let head = self.kv_head * group + (first + vector) % group;
-            tile.queries[vector] = queries.add(row * width + head * args.head_dim);
-            tile.outputs[vector] = out.add(row * out_width + head * args.value_dim);
-            tile.firsts[vector] = args.first_visible(args.positions[row] as usize);
-            tile.limits[vector] = args.positions[row] as usize + 1;
-            tile.sinks[vector] = args.sinks.map(|sinks| sinks[head]);
+    fn view(&self, piece: &Piece) -> View<'_> {
+        let args = self.args;
+        let blocks = &args.block_tables[piece.sequence * args.max_blocks_per_seq..];
+        View {
+            kv: args.kv,
+            layer: &args.kv.layers[args.layer],
+            blocks: &blocks[..args.max_blocks_per_seq],
+            head: piece.kv_head,
         }
-        let layer = &args.kv.layers[args.layer];
-        attend_tile(args.kv, layer, blocks, self.kv_head, &tile);
+    }
+
+    /// Splits that any of the vectors sees: from the first row's window to the last row.
+    fn splits(&self, piece: &Piece) -> Range<usize> {
+        let position = |vector: usize| self.args.positions[self.row(piece, vector)] as usize;
+        let first = self.args.first_visible(position(piece.vectors.0));
+        first / SPLIT..position(piece.vectors.1 - 1) / SPLIT + 1
+    }
+
+    fn tile(&self, piece: &Piece, first: usize) -> Tile {
+        let args = self.args;
+        let words = query_words(args.kv.dtype, args.head_dim);
+        let count = (piece.vectors.1 - first).min(MAX_VECTORS);
+        let mut tile = Tile {
+            queries: [self.queries; MAX_VECTORS],
+            firsts: [0; MAX_VECTORS],
+            limits: [0; MAX_VECTORS],
+            count,
+            scale: args.scale,
+            softcap: args.softcap,
+            fetches: piece.is_decode,
+        };
+        for vector in 0..count {
+            let (row, head) = (
+                self.row(piece, first + vector),
+                self.head(piece, first + vector),
+            );
+            let position = args.positions[row] as usize;
+            // SAFETY: the row's queries lie within what `paged_attention` made room for.
+            tile.queries[vector] =
+                unsafe { self.queries.add((row * args.num_heads + head) * words) };
+            tile.firsts[vector] = args.first_visible(position);
+            tile.limits[vector] = position + 1;
+        }
+        tile
+    }
+
+    /// The whole of a piece, split after split, so that each is read from the outer caches once.
+    unsafe fn attend(&self, piece: &Piece) {
+        let view = self.view(piece);
+        let stride = view.layer.v_stride;
+        let mut work = MaybeUninit::<Work>::uninit();
+        let work = &mut *work.as_mut_ptr();
+        self.join(piece, |joined| {
+            for split in self.splits(piece) {
+                for first in piece.tiles() {
+                    let tile = self.tile(piece, first);
+                    attend_split(&view, &tile, split * SPLIT, work);
+                    for vector in (0..tile.count).filter(|&vector| work.is_seen[vector]) {
+                        let at = first - piece.vectors.0 + vector;
+                        let (max, sum) = (work.max[vector], work.sum[vector]);
+                        joined.add(at, stride, max, sum, work.values[vector].as_ptr());
+                    }
+                }
+            }
+        });
+    }
+
+    /// Start the piece's vectors, have `add` join their splits, write them out.
+    unsafe fn join(&self, piece: &Piece, add: impl FnOnce(&mut Joined)) {
+        let (args, stride) = (self.args, self.args.kv.layers[self.args.layer].v_stride);
+        let mut joined = MaybeUninit::<Joined>::uninit();
+        let joined = &mut *joined.as_mut_ptr();
+        let count = piece.vectors.1 - piece.vectors.0;
+        let place = |vector: usize| {
+            let vector = piece.vectors.0 + vector;
+            (self.row(piece, vector), self.head(piece, vector))
+        };
+        for vector in 0..count {
+            let sink = args.sinks.map(|sinks| sinks[place(vector).1]);
+            joined.start(vector, stride, sink);
+        }
+        add(joined);
+        for vector in 0..count {
+            let (row, head) = place(vector);
+            let out = self.out.add((row * args.num_heads + head) * args.value_dim);
+            joined.finish(vector, stride, args.value_dim, out);
+        }
     }
 }

@@ -1,19 +1,24 @@
-//! Attention of up to six query vectors that share a KV head: each K and V element is loaded once for all of them.
+//! Attention of up to six query vectors that share a KV head, over one split: each K and V element is loaded once for all.
 //!
 //! Positions are cut into splits of 256, at absolute positions. Of each split a vector gets (max, sum, weighted V) from
-//! its own visible positions, all started from nothing; splits are then joined in ascending order:
+//! its own visible positions, all started from nothing; splits are then joined in ascending order (`attention_join`):
 //! ```text
 //! scores  s[t] = scale · Σ_d q[d] k[t][d]          d ascending, 16 tokens a vector; then c · tanh(s / c) if soft-capped
 //! split   m = max s;  p[t] = e^(s[t] − m);  l = Σ p (16 lanes, then the tree);  a[d] = Σ_t p[t] v[t][d]   t ascending
-//! join    M' = max(M, m);  L = L·e^(M − M') + l·e^(m − M');  A likewise;  a sink is M and L = 1 before the first split
 //! ```
 //! A window hides positions before a vector's first: splits wholly before it are skipped, and within its split the
-//! hidden ones take no part, so what is left is added in the same order. Nothing here depends on which vectors share the tile, so a row has the same bits in prefill and in decode.
+//! hidden ones take no part, so what is left is added in the same order. Nothing here depends on which vectors share the
+//! tile, so a row has the same bits in prefill and in decode. How numbers are multiplied is an `Arithmetic`, one for each
+//! element type of the pool.
 
 use std::ops::Range;
 
+use crate::attention_bf16::Bf16;
+use crate::attention_float::{F16, Float};
+use crate::attention_int8::Int8;
 use crate::attention_values::weigh;
-use crate::kv_pool::{KvDtype, KvLayer, KvPool, MAX_VALUE_DIM};
+use crate::attention_view::View;
+use crate::kv_pool::{KvDtype, MAX_VALUE_DIM};
 use crate::simd::{LANES, Simd};
 
 /// Query vectors a tile holds: 6 × 2 score accumulators, or 6 × 4 of V, fill 24 of 32 registers.
@@ -21,12 +26,11 @@ pub(crate) const MAX_VECTORS: usize = 6;
 pub(crate) const SPLIT: usize = 256;
 
 pub(crate) struct Tile {
-    pub queries: [*const f32; MAX_VECTORS], // each [head_dim]
-    pub outputs: [*mut f32; MAX_VECTORS],   // each [value_dim]
+    /// Each as `attention_store` staged it for the pool's element type.
+    pub queries: [*const u32; MAX_VECTORS],
     /// Each vector sees the positions `first … limit`, at least one.
     pub firsts: [usize; MAX_VECTORS],
     pub limits: [usize; MAX_VECTORS],
-    pub sinks: [Option<f32>; MAX_VECTORS],
     pub count: usize,
     pub scale: f32,
     /// 0 = none.
@@ -35,47 +39,9 @@ pub(crate) struct Tile {
     /// one row decodes. One thread, 8 sequences at context 4096 (Zen 5, 2026-11-23): bf16 2,094 -> 839 µs, f32
     /// 2,502 -> 2,093; a prefill from cache would lose 6 %.
     pub fetches: bool,
-    pub task: Task,
-}
-
-/// What to do with a tile. `Split` for every split from the first visible one and then `Join` gives the bits of `Whole`,
-/// in parallel.
-#[derive(Clone, Copy)]
-pub(crate) enum Task {
-    Whole,
-    /// Leave the result of this split in `part_len` floats at `to`.
-    Split {
-        index: usize,
-        to: *mut f32,
-    },
-    /// Join the results of all splits from `first` on, which lie one after the other.
-    Join {
-        first: usize,
-        from: *const f32,
-    },
-}
-
-/// Floats of one tile's result of one split: for each vector the weighted V, then max and sum.
-pub(crate) fn part_len(layer: &KvLayer) -> usize {
-    MAX_VECTORS * (layer.v_stride + LANES)
 }
 
 impl Tile {
-    pub fn new(count: usize, task: Task) -> Self {
-        Self {
-            queries: [std::ptr::null(); MAX_VECTORS],
-            outputs: [std::ptr::null_mut(); MAX_VECTORS],
-            firsts: [0; MAX_VECTORS],
-            limits: [0; MAX_VECTORS],
-            sinks: [None; MAX_VECTORS],
-            count,
-            scale: 1.0,
-            softcap: 0.0,
-            fetches: false,
-            task,
-        }
-    }
-
     /// What each vector sees of the split at `start`, as offsets; empty ranges are `0..0`.
     fn visible<const Q: usize>(&self, start: usize) -> [Range<usize>; Q] {
         std::array::from_fn(|vector| {
@@ -86,253 +52,234 @@ impl Tile {
     }
 }
 
-/// An element type of the pool.
-pub(crate) trait Element: Copy {
-    unsafe fn load<S: Simd>(from: *const Self) -> S::F;
+/// Working memory and results of one tile and split.
+#[repr(align(64))]
+pub(crate) struct Work {
+    pub scores: [[f32; SPLIT]; MAX_VECTORS],
+    /// Weights as an `Arithmetic` multiplies them: bf16, or high and low bytes.
+    pub staged: [[u32; SPLIT / 2]; MAX_VECTORS],
+    /// What whole sums of weights and values are multiplied with.
+    pub factors: [f32; MAX_VECTORS],
+    /// Results, in the vectors that see something of the split: weighted V, largest score, sum of weights.
+    pub values: [[f32; MAX_VALUE_DIM]; MAX_VECTORS],
+    pub max: [f32; MAX_VECTORS],
+    pub sum: [f32; MAX_VECTORS],
+    pub is_seen: [bool; MAX_VECTORS],
 }
 
-impl Element for f32 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(from: *const f32) -> S::F {
-        S::load(from)
-    }
-}
-
-/// bf16 bits.
-impl Element for u16 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(from: *const u16) -> S::F {
-        S::load_bf16(from)
-    }
-}
-
+/// How queries meet keys and weights meet values. `S` is the CPU, the implementing type the pool's elements.
+///
 /// # Safety
-/// `blocks` names a block of the pool for every position below the tile's limits, whose KV of `layer` has been written;
-/// queries are valid for the layer's `head_dim` values, outputs for its `value_dim`; 1 ≤ count ≤ 6.
-pub(crate) unsafe fn attend_tile(
-    kv: &KvPool,
-    layer: &KvLayer,
-    blocks: &[i32],
-    head: usize,
-    tile: &Tile,
-) {
+/// As `Simd`: called only in functions compiled for the CPU's features, with pointers into the pool and staged queries.
+pub(crate) unsafe trait Arithmetic<S: Simd> {
+    /// Sixteen tokens' next numbers of K, `KEY_BYTES` apart.
+    type Key: Copy;
+    type Score: Copy;
+    const KEY_BYTES: usize;
+    /// Numbers of a key that one `Key` covers.
+    const JOINED: usize;
+
+    unsafe fn load_key(from: *const u8) -> Self::Key;
+    unsafe fn start_score(query: *const u32, steps: usize) -> Self::Score;
+    unsafe fn add_key(
+        score: Self::Score,
+        key: Self::Key,
+        query: *const u32,
+        step: usize,
+        steps: usize,
+    ) -> Self::Score;
+    /// Scores of the 16 tokens at `position`.
+    unsafe fn finish_score(
+        score: Self::Score,
+        view: &View<'_>,
+        position: usize,
+        query: *const u32,
+        steps: usize,
+    ) -> S::F;
+
+    /// Sixteen columns of one row of values, which holds `TOKENS` tokens.
+    type Value: Copy;
+    type Total: Copy;
+    const TOKENS: usize;
+    /// Registers of columns worked at once.
+    const COLUMNS: usize;
+    const VALUE_BYTES: usize;
+
+    /// Make the weights of `visible` ready; `start` is the split's position.
+    unsafe fn stage(
+        work: &mut Work,
+        vector: usize,
+        visible: &Range<usize>,
+        view: &View<'_>,
+        start: usize,
+    );
+    unsafe fn load_value(from: *const u8) -> Self::Value;
+    /// The value with 0 for the tokens of the row that are not in `visible`; `t` is the row's first.
+    unsafe fn hide(value: Self::Value, visible: &Range<usize>, t: usize) -> Self::Value;
+    unsafe fn zero_total() -> Self::Total;
+    unsafe fn add_value(
+        total: Self::Total,
+        value: Self::Value,
+        work: &Work,
+        vector: usize,
+        t: usize,
+    ) -> Self::Total;
+    unsafe fn finish_total(total: Self::Total, work: &Work, vector: usize) -> S::F;
+}
+
+/// Attend to the split that begins at position `start`, a multiple of 256; results are left in `work`.
+///
+/// # Safety
+/// The view has a block for every position below the tile's limits, whose KV has been written; queries are staged for
+/// the pool's element type; 1 ≤ count ≤ 6.
+pub(crate) unsafe fn attend_split(view: &View<'_>, tile: &Tile, start: usize, work: &mut Work) {
     macro_rules! by_count {
-        ($name:ident, $element:ty, $count:literal) => {{
+        ($name:ident, $arithmetic:ty, $count:literal) => {{
             #[inline(always)]
-            unsafe fn $name<S: Simd>(kv: &KvPool, layer: &KvLayer, blocks: &[i32], head: usize, tile: &Tile) {
-                attend::<S, $element, $count>(kv, layer, blocks, head, tile);
+            unsafe fn $name<S: Simd>(view: &View<'_>, tile: &Tile, start: usize, work: &mut Work) {
+                attend::<S, $arithmetic, $count>(view, tile, start, work);
             }
-            crate::dispatch!($name(kv: &KvPool, layer: &KvLayer, blocks: &[i32], head: usize, tile: &Tile))
+            crate::dispatch!($name(view: &View<'_>, tile: &Tile, start: usize, work: &mut Work))
         }};
     }
-    macro_rules! by_element {
-        ($element:ty) => {
+    macro_rules! by_arithmetic {
+        ($arithmetic:ty) => {
             match tile.count {
-                1 => by_count!(one, $element, 1),
-                2 => by_count!(two, $element, 2),
-                3 => by_count!(three, $element, 3),
-                4 => by_count!(four, $element, 4),
-                5 => by_count!(five, $element, 5),
-                _ => by_count!(six, $element, 6),
+                1 => by_count!(one, $arithmetic, 1),
+                2 => by_count!(two, $arithmetic, 2),
+                3 => by_count!(three, $arithmetic, 3),
+                4 => by_count!(four, $arithmetic, 4),
+                5 => by_count!(five, $arithmetic, 5),
+                _ => by_count!(six, $arithmetic, 6),
             }
         };
     }
-    match kv.dtype {
-        KvDtype::F32 => by_element!(f32),
-        KvDtype::Bf16 => by_element!(u16),
+    match view.kv.dtype {
+        KvDtype::F32 => by_arithmetic!(Float<f32>),
+        KvDtype::F16 => by_arithmetic!(Float<F16>),
+        KvDtype::Int8 => by_arithmetic!(Int8),
+        #[cfg(target_arch = "x86_64")]
+        KvDtype::Bf16 if crate::cpu::multiplies_bf16() => native::attend(view, tile, start, work),
+        KvDtype::Bf16 => by_arithmetic!(Bf16),
     }
 }
 
-/// Working memory of one tile, on the stack.
-#[repr(align(64))]
-pub(crate) struct Work<const Q: usize> {
-    pub scores: [[f32; SPLIT]; Q],
-    joined: [[f32; MAX_VALUE_DIM]; Q],
-    pub split: [[f32; MAX_VALUE_DIM]; Q],
-    max: [f32; Q],
-    sum: [f32; Q],
+/// bf16 on CPUs with an instruction for it.
+#[cfg(target_arch = "x86_64")]
+mod native {
+    use super::{Tile, View, Work};
+    use crate::attention_bf16::NativeBf16;
+    use crate::simd_avx512::Avx512;
+
+    /// # Safety
+    /// As `attend_split`; the CPU has AVX-512 BF16.
+    pub unsafe fn attend(view: &View<'_>, tile: &Tile, start: usize, work: &mut Work) {
+        match tile.count {
+            1 => of::<1>(view, tile, start, work),
+            2 => of::<2>(view, tile, start, work),
+            3 => of::<3>(view, tile, start, work),
+            4 => of::<4>(view, tile, start, work),
+            5 => of::<5>(view, tile, start, work),
+            _ => of::<6>(view, tile, start, work),
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,fma,f16c")]
+    unsafe fn of<const Q: usize>(view: &View<'_>, tile: &Tile, start: usize, work: &mut Work) {
+        super::attend::<Avx512, NativeBf16, Q>(view, tile, start, work);
+    }
 }
 
 #[inline(always)]
-unsafe fn attend<S: Simd, E: Element, const Q: usize>(
-    kv: &KvPool,
-    layer: &KvLayer,
-    blocks: &[i32],
-    head: usize,
+unsafe fn attend<S: Simd, A: Arithmetic<S>, const Q: usize>(
+    view: &View<'_>,
     tile: &Tile,
+    start: usize,
+    work: &mut Work,
 ) {
-    let mut work = std::mem::MaybeUninit::<Work<Q>>::uninit();
-    let work = &mut *work.as_mut_ptr();
-    let stride = layer.v_stride;
-    for vector in 0..Q {
-        (work.max[vector], work.sum[vector]) = match tile.sinks[vector] {
-            Some(sink) => (sink, 1.0),
-            None => (f32::NEG_INFINITY, 0.0),
-        };
-        for d in (0..stride).step_by(LANES) {
-            S::store(work.joined[vector].as_mut_ptr().add(d), S::splat(0.0));
-        }
-    }
-    let longest = tile.limits[..Q].iter().copied().max().unwrap_or(0);
-    let earliest = tile.firsts[..Q].iter().copied().min().unwrap_or(0);
-    let part_stride = stride + LANES;
-    let starts = match tile.task {
-        Task::Split { index, .. } => index * SPLIT..longest.min((index + 1) * SPLIT),
-        Task::Whole | Task::Join { .. } => earliest / SPLIT * SPLIT..longest,
+    let visible = tile.visible::<Q>(start);
+    let seeing = || visible.iter().filter(|range| !range.is_empty());
+    let seen = Range {
+        start: seeing().map(|range| range.start).min().unwrap_or(0),
+        end: seeing().map(|range| range.end).max().unwrap_or(0),
     };
-    for start in starts.step_by(SPLIT) {
-        let visible = tile.visible::<Q>(start);
-        if let Task::Join { first, from } = tile.task {
-            let part = from.add((start / SPLIT - first) * MAX_VECTORS * part_stride);
-            for vector in (0..Q).filter(|&vector| !visible[vector].is_empty()) {
-                let part = part.add(vector * part_stride);
-                let (max, sum) = (*part.add(stride), *part.add(stride + 1));
-                join::<S, Q>(work, vector, max, sum, part, stride);
-            }
-            continue;
-        }
-        let (mut split_max, mut split_sum) = ([0.0; Q], [0.0; Q]);
-        let seen = earliest.saturating_sub(start)..(longest - start).min(SPLIT);
-        scores::<S, E, Q>(kv, layer, blocks, head, tile, start, &seen, work);
-        for vector in (0..Q).filter(|&vector| !visible[vector].is_empty()) {
-            (split_max[vector], split_sum[vector]) =
-                softmax::<S>(&mut work.scores[vector], &visible[vector], tile);
-        }
-        weigh::<S, E, Q>(kv, layer, blocks, head, start, &visible, work);
-        for vector in (0..Q).filter(|&vector| !visible[vector].is_empty()) {
-            let (max, sum) = (split_max[vector], split_sum[vector]);
-            let split = work.split[vector].as_ptr();
-            if let Task::Split { to, .. } = tile.task {
-                let part = to.add(vector * part_stride);
-                std::ptr::copy_nonoverlapping(split, part, stride);
-                *part.add(stride) = max;
-                *part.add(stride + 1) = sum;
-            } else {
-                join::<S, Q>(work, vector, max, sum, split, stride);
-            }
+    scores::<S, A, Q>(view, tile, start, &seen, work);
+    for (vector, visible) in visible.iter().enumerate() {
+        work.is_seen[vector] = !visible.is_empty();
+        if work.is_seen[vector] {
+            (work.max[vector], work.sum[vector]) =
+                softmax::<S>(&mut work.scores[vector], visible, tile);
+            A::stage(work, vector, visible, view, start);
         }
     }
-    if matches!(tile.task, Task::Split { .. }) {
-        return;
-    }
-    for vector in 0..Q {
-        let sum = work.sum[vector];
-        for d in 0..layer.shape.value_dim {
-            *tile.outputs[vector].add(d) = work.joined[vector][d] / sum;
-        }
-    }
-}
-
-/// Add one split of one vector to what is joined so far.
-#[inline(always)]
-unsafe fn join<S: Simd, const Q: usize>(
-    work: &mut Work<Q>,
-    vector: usize,
-    max: f32,
-    sum: f32,
-    split: *const f32,
-    stride: usize,
-) {
-    let largest = if max > work.max[vector] {
-        max
-    } else {
-        work.max[vector]
-    };
-    let old = exp_of::<S>(work.max[vector] - largest);
-    let new = exp_of::<S>(max - largest);
-    work.max[vector] = largest;
-    work.sum[vector] = work.sum[vector].mul_add(old, sum * new);
-    let (old, new) = (S::splat(old), S::splat(new));
-    for d in (0..stride).step_by(LANES) {
-        let joined = work.joined[vector].as_mut_ptr().add(d);
-        let part = S::mul(S::load(split.add(d)), new);
-        S::store(joined, S::fma(S::load(joined), old, part));
-    }
+    weigh::<S, A, Q>(view, start, &seen, &visible, work);
 }
 
 /// Raw scores of the positions `seen` of the split at `start` for all vectors, widened to whole groups of 16; those that
 /// a vector does not see are never read.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn scores<S: Simd, E: Element, const Q: usize>(
-    kv: &KvPool,
-    layer: &KvLayer,
-    blocks: &[i32],
-    head: usize,
+unsafe fn scores<S: Simd, A: Arithmetic<S>, const Q: usize>(
+    view: &View<'_>,
     tile: &Tile,
     start: usize,
     seen: &Range<usize>,
-    work: &mut Work<Q>,
+    work: &mut Work,
 ) {
-    let dim = layer.shape.head_dim;
+    let steps = view.layer.shape.head_dim.div_ceil(A::JOINED);
     let end = start + seen.end;
-    let group_at = |position: usize| {
-        let (block, offset) = (
-            blocks[position / kv.block_size] as usize,
-            position % kv.block_size,
-        );
-        kv.k(layer, block, head).cast::<E>().add(offset * dim)
-    };
-    let value_at = |position: usize| {
-        let (block, offset) = (
-            blocks[position / kv.block_size] as usize,
-            position % kv.block_size,
-        );
-        let values = kv.v(layer, block, head).cast::<E>();
-        values.add(offset * layer.v_stride)
-    };
     let mut position = start + seen.start / LANES * LANES;
     while position + LANES < end {
-        let (first, second) = (group_at(position), group_at(position + LANES));
-        let mut sums = [[S::splat(0.0); 2]; Q];
-        let fetches = tile.fetches;
-        let next = if fetches && position + 3 * LANES < end {
+        let keys = [view.keys(position), view.keys(position + LANES)];
+        let mut sums = [[A::start_score(tile.queries[0], steps); 2]; Q];
+        for vector in 1..Q {
+            sums[vector] = [A::start_score(tile.queries[vector], steps); 2];
+        }
+        let next = if tile.fetches && position + 3 * LANES < end {
             [
-                group_at(position + 2 * LANES),
-                group_at(position + 3 * LANES),
+                view.keys(position + 2 * LANES),
+                view.keys(position + 3 * LANES),
             ]
         } else {
-            [first, second]
+            keys
         };
-        let values = [value_at(position), value_at(position + LANES)];
-        for d in 0..dim {
-            if fetches {
-                S::fetch(next[0].add(d * LANES).cast());
-                S::fetch(next[1].add(d * LANES).cast());
-                S::fetch(values[0].add(d * LANES).cast());
-                S::fetch(values[1].add(d * LANES).cast());
+        let values = [view.values(position), view.values(position + LANES)];
+        for step in 0..steps {
+            let at = step * A::KEY_BYTES;
+            if tile.fetches {
+                for line in next.into_iter().chain(values) {
+                    S::fetch(line.wrapping_add(at));
+                }
             }
-            let (a, b) = (
-                E::load::<S>(first.add(d * LANES)),
-                E::load::<S>(second.add(d * LANES)),
-            );
+            let loaded = [A::load_key(keys[0].add(at)), A::load_key(keys[1].add(at))];
             for vector in 0..Q {
-                let query = S::splat(*tile.queries[vector].add(d));
-                sums[vector][0] = S::fma(query, a, sums[vector][0]);
-                sums[vector][1] = S::fma(query, b, sums[vector][1]);
+                for half in 0..2 {
+                    let query = tile.queries[vector];
+                    sums[vector][half] =
+                        A::add_key(sums[vector][half], loaded[half], query, step, steps);
+                }
             }
         }
         for vector in 0..Q {
             let to = work.scores[vector].as_mut_ptr().add(position - start);
-            S::store(to, sums[vector][0]);
-            S::store(to.add(LANES), sums[vector][1]);
+            for half in 0..2 {
+                let (query, at) = (tile.queries[vector], half * LANES);
+                let score = A::finish_score(sums[vector][half], view, position + at, query, steps);
+                S::store(to.add(at), score);
+            }
         }
         position += 2 * LANES;
     }
     if position < end {
-        let first = group_at(position);
-        let mut sums = [S::splat(0.0); Q];
-        for d in 0..dim {
-            let a = E::load::<S>(first.add(d * LANES));
-            for vector in 0..Q {
-                sums[vector] = S::fma(S::splat(*tile.queries[vector].add(d)), a, sums[vector]);
-            }
-        }
+        let keys = view.keys(position);
         for vector in 0..Q {
-            S::store(
-                work.scores[vector].as_mut_ptr().add(position - start),
-                sums[vector],
-            );
+            let query = tile.queries[vector];
+            let mut sum = A::start_score(query, steps);
+            for step in 0..steps {
+                let key = A::load_key(keys.add(step * A::KEY_BYTES));
+                sum = A::add_key(sum, key, query, step, steps);
+            }
+            let to = work.scores[vector].as_mut_ptr().add(position - start);
+            S::store(to, A::finish_score(sum, view, position, query, steps));
         }
     }
 }
@@ -372,9 +319,4 @@ unsafe fn softmax<S: Simd>(
         sums = S::add(sums, weight);
     }
     (largest, S::sum(sums))
-}
-
-#[inline(always)]
-unsafe fn exp_of<S: Simd>(x: f32) -> f32 {
-    S::to_array(S::exp(S::splat(x)))[0]
 }

@@ -25,18 +25,47 @@ pub fn cpu() -> CpuInfo {
     }
 }
 
-/// Use a family other than the best from now on, for comparisons; `false` when this CPU does not have it.
+/// Use a family other than the best from now on, for comparisons; `false` when this CPU does not have it. `avx512-bf16` is
+/// `avx512-vnni` with bf16 dot products, which is what the latter means by default where the CPU has them.
 /// Results have the same bits whichever is used.
 pub fn use_kernels(name: &str) -> bool {
     let best = detect();
+    let (name, bf16) = match name {
+        "avx512-bf16" => ("avx512-vnni", Some(true)),
+        "avx512-vnni" => (name, Some(false)),
+        _ => (name, None),
+    };
+    if bf16 == Some(true) && !has_bf16() {
+        return false;
+    }
     let wanted = [Family::Avx512Vnni, Family::Avx2, Family::Portable]
         .into_iter()
         .find(|&family| name_of(family) == name && family as u8 >= best as u8);
     if let Some(family) = wanted {
         CHOSEN.store(family as u8, Ordering::Relaxed);
+        BF16.store(u8::from(bf16 == Some(true)), Ordering::Relaxed);
     }
     wanted.is_some()
 }
+
+/// Whether attention uses the CPU's own dot product of bf16 pairs; same bits, see `attention_bf16`.
+pub(crate) fn multiplies_bf16() -> bool {
+    match BF16.load(Ordering::Relaxed) {
+        0 => false,
+        1 => true,
+        _ => {
+            let multiplies = family() == Family::Avx512Vnni && has_bf16();
+            BF16.store(u8::from(multiplies), Ordering::Relaxed);
+            multiplies
+        }
+    }
+}
+
+fn has_bf16() -> bool {
+    features().contains(&"avx512bf16")
+}
+
+static BF16: AtomicU8 = AtomicU8::new(u8::MAX);
 
 static CHOSEN: AtomicU8 = AtomicU8::new(u8::MAX);
 

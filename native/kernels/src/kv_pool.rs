@@ -2,10 +2,12 @@
 //!
 //! Owns one anonymous mapping whose pages are touched when first written. Per layer and block, for each KV head:
 //! ```text
-//! K  [blockSize / 16][headDim][16]   sixteen tokens side by side: scores of 16 tokens are one vector
-//! V  [blockSize][stride]             stride = valueDim rounded up to 16
+//! K  [blockSize / 16][headDim / n][16][n]   sixteen tokens side by side: scores of 16 tokens are one vector
+//! V  [blockSize / n][stride][n]             stride = valueDim rounded up to 16
 //! ```
-//! Elements are f32 or bf16 (rounded to nearest even when stored). Knows nothing of sequences.
+//! n = what one dot-product instruction joins: 1 for f32 and f16, a pair for bf16, four for int8; headDim is rounded up to
+//! it. int8 has a scale for each token behind the K, and another behind the V: 8 bytes a token and KV head. Knows nothing
+//! of sequences; how numbers are rounded is `attention_store`'s.
 
 use std::ptr;
 
@@ -14,14 +16,33 @@ use crate::error::KernelError;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KvDtype {
     F32,
+    F16,
     Bf16,
+    Int8,
 }
 
 impl KvDtype {
     pub(crate) fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::Int8 => 1,
+        }
+    }
+
+    /// Neighbours that lie in one word of 32 bits: numbers of a key, tokens of a value.
+    pub(crate) fn joined(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 => 1,
             Self::Bf16 => 2,
+            Self::Int8 => 4,
+        }
+    }
+
+    fn scale_bytes(self) -> usize {
+        match self {
+            Self::Int8 => 4,
+            Self::F32 | Self::F16 | Self::Bf16 => 0,
         }
     }
 }
@@ -46,6 +67,9 @@ pub(crate) struct KvLayer {
     v_at: usize,
     k_head_bytes: usize,
     v_head_bytes: usize,
+    /// Bytes a token, scales not counted.
+    pub k_token_bytes: usize,
+    pub v_token_bytes: usize,
     pub v_stride: usize,
 }
 
@@ -100,8 +124,10 @@ impl KvPool {
                 )));
             }
             let v_stride = shape.value_dim.next_multiple_of(16);
-            let k_head_bytes = block_size * shape.head_dim * dtype.bytes();
-            let v_head_bytes = block_size * v_stride * dtype.bytes();
+            let k_token_bytes = shape.head_dim.next_multiple_of(dtype.joined()) * dtype.bytes();
+            let v_token_bytes = v_stride * dtype.bytes();
+            let k_head_bytes = block_size * (k_token_bytes + dtype.scale_bytes());
+            let v_head_bytes = block_size * (v_token_bytes + dtype.scale_bytes());
             let total = |head_bytes: usize| {
                 head_bytes
                     .checked_mul(shape.num_kv_heads)?
@@ -122,6 +148,8 @@ impl KvPool {
                 v_at,
                 k_head_bytes,
                 v_head_bytes,
+                k_token_bytes,
+                v_token_bytes,
                 v_stride,
             });
         }

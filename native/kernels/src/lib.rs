@@ -14,10 +14,15 @@
 
 mod activation;
 mod attention;
+mod attention_bf16;
 mod attention_check;
+mod attention_float;
+mod attention_int8;
+mod attention_join;
 mod attention_store;
 mod attention_tile;
 mod attention_values;
+mod attention_view;
 mod cpu;
 mod elementwise;
 mod error;

@@ -40,6 +40,7 @@ impl RopeTable {
     }
 
     /// Rotate one head (`from` and `to` of one length ≥ 2 · pairs); what lies beyond the pairs is copied.
+    #[inline(always)] // Compiled for the CPU at hand with the kernel that calls it.
     pub(crate) fn rotate(&self, style: RopeStyle, position: usize, from: &[f32], to: &mut [f32]) {
         let pairs = self.pairs;
         let cos = &self.cos[position * pairs..][..pairs];

@@ -12,8 +12,8 @@ pub struct Scratch {
     pub(crate) panels: Vec<f32>,
     /// Activations in the order of a weight's inputs.
     pub(crate) gathered: Vec<f32>,
-    /// Rotated queries `[T, numHeads · headDim]`.
-    pub(crate) queries: Vec<f32>,
+    /// Rotated and staged queries, `[T][numHeads][query_words]`.
+    pub(crate) queries: Vec<u32>,
     /// How one attention call is cut.
     pub(crate) pieces: Vec<Piece>,
     /// Results of splits that wait to be joined.

@@ -11,6 +11,8 @@ pub const LANES: usize = 16;
 /// it), and pointers must be valid for the 16 elements read or written.
 pub unsafe trait Simd: Copy {
     type F: Copy;
+    /// Sixteen words of 32 bits: pairs of bf16, quads of bytes, or integers.
+    type W: Copy;
     unsafe fn splat(value: f32) -> Self::F;
     unsafe fn load(from: *const f32) -> Self::F;
     /// Ask for a cache line ahead of its use; any address is allowed.
@@ -29,6 +31,20 @@ pub unsafe trait Simd: Copy {
     unsafe fn store(to: *mut f32, value: Self::F);
     /// Round to nearest even.
     unsafe fn store_bf16(to: *mut u16, value: Self::F);
+    /// Round to nearest even.
+    unsafe fn store_f16(to: *mut u16, value: Self::F);
+    unsafe fn load_words(from: *const u32) -> Self::W;
+    unsafe fn splat_word(word: u32) -> Self::W;
+    unsafe fn mask_words(words: Self::W, mask: u32) -> Self::W;
+    /// sum + a₁·b₁, then + a₀·b₀, each fused, of pairs of bf16 (the upper half of a word is number 1). The same bits as
+    /// `vdpbf16ps`, which flushes subnormals, as long as no sum can be one: see `attention_bf16`.
+    unsafe fn dot_pairs(sum: Self::F, a: Self::W, b: Self::W) -> Self::F;
+    /// sum + Σ a·b over four unsigned bytes `a` and four signed bytes `b` of each word.
+    unsafe fn dot_quads(sum: Self::W, a: Self::W, b: Self::W) -> Self::W;
+    /// high · 128 + low as numbers.
+    unsafe fn join_limbs(high: Self::W, low: Self::W) -> Self::F;
+    /// Numbers 0 … 32,767, rounded to nearest even, as `high` = n / 128 and `low` = n % 128. Any bytes for a NaN.
+    unsafe fn store_limbs(high: *mut u8, low: *mut u8, value: Self::F);
     unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;

@@ -13,6 +13,7 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 // SAFETY: callers are inside functions compiled with the AVX-512 features; pointers are the caller's promise.
 unsafe impl Simd for Avx512 {
     type F = __m512;
+    type W = __m512i;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
@@ -85,6 +86,48 @@ unsafe impl Simd for Avx512 {
         let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value);
         let words = _mm512_mask_blend_epi32(is_nan, rounded, quiet);
         _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(words));
+    }
+    #[inline(always)]
+    unsafe fn store_f16(to: *mut u16, value: __m512) {
+        _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<NEAREST>(value));
+    }
+    #[inline(always)]
+    unsafe fn load_words(from: *const u32) -> __m512i {
+        _mm512_loadu_si512(from.cast())
+    }
+    #[inline(always)]
+    unsafe fn splat_word(word: u32) -> __m512i {
+        _mm512_set1_epi32(word as i32)
+    }
+    #[inline(always)]
+    unsafe fn mask_words(words: __m512i, mask: u32) -> __m512i {
+        _mm512_and_si512(words, _mm512_set1_epi32(mask as i32))
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+        let upper = _mm512_set1_epi32(!0xffff);
+        let (a1, b1) = (_mm512_and_si512(a, upper), _mm512_and_si512(b, upper));
+        let (a0, b0) = (_mm512_slli_epi32::<16>(a), _mm512_slli_epi32::<16>(b));
+        let sum = _mm512_fmadd_ps(_mm512_castsi512_ps(a1), _mm512_castsi512_ps(b1), sum);
+        _mm512_fmadd_ps(_mm512_castsi512_ps(a0), _mm512_castsi512_ps(b0), sum)
+    }
+    #[inline(always)]
+    unsafe fn dot_quads(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        _mm512_dpbusd_epi32(sum, a, b)
+    }
+    #[inline(always)]
+    unsafe fn join_limbs(high: __m512i, low: __m512i) -> __m512 {
+        _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32::<7>(high), low))
+    }
+    #[inline(always)]
+    unsafe fn store_limbs(high: *mut u8, low: *mut u8, value: __m512) {
+        let whole = _mm512_cvtps_epi32(value);
+        let rest = _mm512_and_si512(whole, _mm512_set1_epi32(127));
+        _mm_storeu_si128(
+            high.cast(),
+            _mm512_cvtepi32_epi8(_mm512_srli_epi32::<7>(whole)),
+        );
+        _mm_storeu_si128(low.cast(), _mm512_cvtepi32_epi8(rest));
     }
     #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {

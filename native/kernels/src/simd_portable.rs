@@ -14,6 +14,19 @@ pub struct Portable;
 #[repr(align(64))]
 pub struct Lanes([f32; LANES]);
 
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct Words([u32; LANES]);
+
+#[inline(always)]
+fn fill_words(f: impl Fn(usize) -> u32) -> Words {
+    let mut out = Words([0; LANES]);
+    for lane in 0..LANES {
+        out.0[lane] = f(lane);
+    }
+    out
+}
+
 #[inline(always)]
 fn map(a: Lanes, f: impl Fn(f32) -> f32) -> Lanes {
     let mut out = a;
@@ -44,6 +57,7 @@ fn fill(f: impl Fn(usize) -> f32) -> Lanes {
 // SAFETY: plain Rust needs no CPU feature; pointers are the caller's promise.
 unsafe impl Simd for Portable {
     type F = Lanes;
+    type W = Words;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Lanes {
@@ -107,6 +121,67 @@ unsafe impl Simd for Portable {
             unsafe {
                 to.add(lane)
                     .write_unaligned(bf16::from_f32(value.0[lane]).to_bits())
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(to: *mut u16, value: Lanes) {
+        for lane in 0..LANES {
+            unsafe {
+                to.add(lane)
+                    .write_unaligned(f16::from_f32(value.0[lane]).to_bits())
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_words(from: *const u32) -> Words {
+        fill_words(|lane| unsafe { from.add(lane).read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn splat_word(word: u32) -> Words {
+        Words([word; LANES])
+    }
+    #[inline(always)]
+    unsafe fn mask_words(words: Words, mask: u32) -> Words {
+        fill_words(|lane| words.0[lane] & mask)
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(sum: Lanes, a: Words, b: Words) -> Lanes {
+        let number_1 = |word: u32| f32::from_bits(word & !0xffff);
+        let number_0 = |word: u32| f32::from_bits(word << 16);
+        let mut out = sum;
+        for lane in 0..LANES {
+            out.0[lane] = number_1(a.0[lane]).mul_add(number_1(b.0[lane]), out.0[lane]);
+        }
+        for lane in 0..LANES {
+            out.0[lane] = number_0(a.0[lane]).mul_add(number_0(b.0[lane]), out.0[lane]);
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn dot_quads(sum: Words, a: Words, b: Words) -> Words {
+        let mut out = sum;
+        for byte in 0..4 {
+            for lane in 0..LANES {
+                let unsigned = (a.0[lane] >> (8 * byte)) as u8;
+                let signed = (b.0[lane] >> (8 * byte)) as i8;
+                let product = i32::from(unsigned) * i32::from(signed);
+                out.0[lane] = out.0[lane].wrapping_add(product as u32);
+            }
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn join_limbs(high: Words, low: Words) -> Lanes {
+        fill(|lane| ((high.0[lane] << 7).wrapping_add(low.0[lane]) as i32) as f32)
+    }
+    #[inline(always)]
+    unsafe fn store_limbs(high: *mut u8, low: *mut u8, value: Lanes) {
+        for lane in 0..LANES {
+            let whole = value.0[lane].round_ties_even() as i32;
+            unsafe {
+                *high.add(lane) = (whole >> 7) as u8;
+                *low.add(lane) = (whole & 127) as u8;
             }
         }
     }

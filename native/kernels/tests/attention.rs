@@ -316,12 +316,62 @@ fn worst_error(world: &World, sequence: &Sequence, len: usize, out: &[f32]) -> f
     worst
 }
 
+/// Against f64 arithmetic on the numbers before they are rounded: what each KV type costs. Values lie within ±1.
+#[test]
+fn narrower_kv_stays_within_its_stated_error() {
+    let pool = Pool::new(2);
+    for (dtype, most) in [
+        (KvDtype::F16, 1e-3),
+        (KvDtype::Bf16, 1e-2),
+        (KvDtype::Int8, 2e-2),
+    ] {
+        let mut random = Random(16);
+        let mut worst = 0.0_f64;
+        for shape in SHAPES {
+            for options in variants(shape) {
+                let mut world = World::new(shape, dtype, options);
+                let len = 300;
+                let a = sequence(len, world.width(), (0..).map(|i| 7 * i % 400), &mut random);
+                let out = world.step(&[(&a, 0, len)], &pool).remove(0);
+                worst = worst.max(worst_error(&world, &a, len, &out));
+            }
+        }
+        println!("{dtype:?} KV: largest error {worst:.1e} of values within 1, limit {most:.0e}");
+        assert!(worst < most, "{dtype:?}: {worst}");
+    }
+}
+
+#[test]
+fn tiny_and_huge_numbers_have_the_same_bits_on_all_kernels() {
+    let pool = Pool::new(1);
+    let mut random = Random(17);
+    let shape = shape(4, 2, 24, 24);
+    for dtype in DTYPES {
+        let mut world = World::new(shape, dtype, Options::plain(shape, RopeStyle::Half));
+        let mut a = sequence(70, world.width(), 0.., &mut random);
+        for number in &mut a.qkv {
+            *number *= 10_f32.powi(random.below(44) as i32 - 40);
+        }
+        let mut results = KERNELS
+            .into_iter()
+            .filter(|kernels| use_kernels(kernels))
+            .map(|kernels| (kernels, bits(&world.step(&[(&a, 0, 70)], &pool).remove(0))));
+        let (_, first) = results.next().unwrap();
+        for (kernels, other) in results {
+            assert_eq!(first, other, "{dtype:?} {kernels}");
+        }
+    }
+}
+
+const DTYPES: [KvDtype; 4] = [KvDtype::F32, KvDtype::F16, KvDtype::Bf16, KvDtype::Int8];
+const KERNELS: [&str; 4] = ["scalar", "avx2", "avx512-vnni", "avx512-bf16"];
+
 #[test]
 fn chunks_batches_blocks_threads_and_kernels_leave_no_trace() {
     let mut random = Random(12);
     let pools = [Pool::new(1), Pool::new(2), Pool::new(3)];
     for shape in SHAPES {
-        for dtype in [KvDtype::F32, KvDtype::Bf16] {
+        for dtype in DTYPES {
             // The plain case and all options together.
             for options in [variants(shape)[0], variants(shape)[10]] {
                 leaves_no_trace(shape, dtype, options, &pools, &mut random);
@@ -341,11 +391,11 @@ fn leaves_no_trace(
     let len = 530;
     let a = sequence(len, world.width(), 0.., random);
     let whole = world.step(&[(&a, 0, len)], &pools[0]).remove(0);
-    for kernels in ["scalar", "avx2", "avx512-vnni"] {
+    for (index, kernels) in KERNELS.into_iter().enumerate() {
         if !use_kernels(kernels) || (kernels == "scalar" && shape.heads > 6) {
             continue;
         }
-        for pool in pools {
+        for pool in [&pools[index % 3], &pools[(index + 1) % 3]] {
             // Other physical blocks, random cuts, and a neighbour that is at another place of its own prompt.
             let moved = Sequence {
                 qkv: a.qkv.clone(),
@@ -380,8 +430,8 @@ fn a_long_context_in_parallel_splits_has_the_bits_of_one_thread() {
     let (one, many) = (Pool::new(1), Pool::new(3));
     let mut random = Random(14);
     let shape = shape(4, 1, 16, 16);
-    for options in variants(shape) {
-        let mut world = World::new(shape, KvDtype::Bf16, options);
+    for (index, options) in variants(shape).into_iter().enumerate() {
+        let mut world = World::new(shape, DTYPES[index % 4], options);
         let len = MAX_BLOCKS * BLOCK;
         let a = sequence(len, world.width(), 0.., &mut random);
         let whole = world.step(&[(&a, 0, len)], &one).remove(0);
@@ -401,20 +451,22 @@ fn a_long_context_in_parallel_splits_has_the_bits_of_one_thread() {
 fn keys_outside_of_the_window_have_no_influence_at_all() {
     let shape = shape(4, 2, 16, 16);
     let options = Options {
-        window: 40,
+        window: 41,
         ..Options::plain(shape, RopeStyle::Half)
     };
     let pool = Pool::new(2);
     let mut random = Random(15);
-    let mut world = World::new(shape, KvDtype::F32, options);
-    let mut a = sequence(400, world.width(), 0.., &mut random);
-    let clean = world.step(&[(&a, 0, 400)], &pool).remove(0);
-    let width = world.width();
-    a.qkv[..300 * width].fill(f32::NAN);
-    let out = world.step(&[(&a, 0, 400)], &pool).remove(0);
-    let seen = 339 * shape.heads * shape.value_dim;
-    assert_eq!(bits(&out[seen..]), bits(&clean[seen..]));
-    assert!(out[seen - 1].is_nan());
+    for dtype in DTYPES {
+        let mut world = World::new(shape, dtype, options);
+        let mut a = sequence(400, world.width(), 0.., &mut random);
+        let clean = world.step(&[(&a, 0, 400)], &pool).remove(0);
+        let width = world.width();
+        a.qkv[..300 * width].fill(f32::NAN);
+        let out = world.step(&[(&a, 0, 400)], &pool).remove(0);
+        let seen = 340 * shape.heads * shape.value_dim;
+        assert_eq!(bits(&out[seen..]), bits(&clean[seen..]), "{dtype:?}");
+        assert!(out[seen - 1].is_nan());
+    }
 }
 
 #[test]
@@ -475,7 +527,7 @@ fn a_key_that_is_not_a_number_spoils_the_rows_that_see_it_and_no_other() {
     let shape = SHAPES[0];
     let pool = Pool::new(2);
     let mut random = Random(13);
-    for dtype in [KvDtype::F32, KvDtype::Bf16] {
+    for dtype in DTYPES {
         let mut world = World::new(shape, dtype, Options::plain(shape, RopeStyle::Half));
         let len = 40;
         let mut spoilt = sequence(len, world.width(), 0.., &mut random);

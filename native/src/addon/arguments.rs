@@ -127,7 +127,9 @@ impl ModelOptions {
             kv_dtype: match self.kv_dtype.as_str() {
                 "f32" => KvDtype::F32,
                 "bf16" => KvDtype::Bf16,
-                other => return Err(one_of("kvDtype", "f32 or bf16", other)),
+                "f16" => KvDtype::F16,
+                "int8" => KvDtype::Int8,
+                other => return Err(one_of("kvDtype", "f32, bf16, f16 or int8", other)),
             },
             kv_layers,
         })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Checkpoint, TensorInfo } from '../../../src/checkpoint/checkpoint.ts'
-import { estimateWeights, kvBytesPerToken } from '../../../src/checkpoint/memory-estimate.ts'
+import { estimateWeights } from '../../../src/checkpoint/memory-estimate.ts'
 
 function makeCheckpoint(tensors: readonly Partial<TensorInfo>[]): Checkpoint {
   const whole = tensors.map((tensor, i) => ({ name: `t${i}`, file: 'f', offset: 0, ...tensor }))
@@ -29,18 +29,5 @@ describe('estimateWeights', () => {
         { format: 'F32', numTensors: 1, numParameters: 64, bytes: 256 },
       ],
     })
-  })
-})
-
-describe('kvBytesPerToken', () => {
-  it('counts K and V of every layer, each with its own geometry', () => {
-    const smol = Array.from({ length: 30 }, () => ({ numKvHeads: 3, headDim: 64 }))
-    expect(kvBytesPerToken({ layers: smol, dtype: 'bf16' })).toBe(23_040)
-    expect(kvBytesPerToken({ layers: smol, dtype: 'f32' })).toBe(46_080)
-    const mixed = [
-      { numKvHeads: 1, headDim: 256 },
-      { numKvHeads: 4, headDim: 128 },
-    ]
-    expect(kvBytesPerToken({ layers: mixed, dtype: 'bf16' })).toBe(2 * 2 * (256 + 512))
   })
 })

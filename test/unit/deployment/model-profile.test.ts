@@ -23,7 +23,9 @@ describe('profileModel', () => {
   it('has a row for each choice of weights and KV', () => {
     const { rows } = profile(4096)
     expect(rows.map(({ weights, kv }) => `${weights} ${kv}`)).toEqual(
-      Object.keys(SIZES).flatMap((format) => [`${format} f32`, `${format} bf16`]),
+      Object.keys(SIZES).flatMap((format) =>
+        ['f32', 'bf16', 'int8'].map((kv) => `${format} ${kv}`),
+      ),
     )
     expect(rows[1]).toEqual({
       weights: 'source',

@@ -29,11 +29,6 @@ it('makes as many blocks as the memory holds', () => {
   expect(planMemory({ ...input, kvMemoryBytes: input.kvMemoryBytes - 1 }).limits.numBlocks).toBe(99)
 })
 
-it('counts values that are narrower than keys by their own width', () => {
-  const kvLayers = [{ numKvHeads: 1, headDim: 576, valueDim: 512 }]
-  expect(planMemory({ ...input, kvLayers }).kvBytesPerToken).toBe(4352)
-})
-
 it('has a block table for the whole context, the last block only partly used', () => {
   expect(planMemory({ ...input, maxContextTokens: 33 }).limits.maxBlocksPerSeq).toBe(2)
 })
