@@ -10,7 +10,7 @@
  * (`dispose` waits instead), and any call but `dispose` after it with `NATIVE_DISPOSED`.
  */
 
-export type KvDtype = 'f32' | 'bf16'
+export type KvDtype = 'f32' | 'bf16' | 'f16' | 'int8'
 export type Activations = 'f32' | 'int8'
 
 export interface NativeCapabilities {
@@ -176,6 +176,15 @@ export interface NativeSamplerSpec {
   readonly outputIds: Int32Array
 }
 
+/** Time of one kind of node, of the whole run of the session and sampling (`step`), or of sampling. */
+export interface NativeOperatorTime {
+  readonly operator: string
+  /** A weight's shape, or ''. */
+  readonly detail: string
+  readonly calls: number
+  readonly microseconds: number
+}
+
 export interface NativeModel {
   readonly buffers: NativeBuffers
   /** Map, check and pack weights; runs on the compute threads. Rejects when bytes and shape disagree. */
@@ -215,6 +224,8 @@ export interface NativeModel {
     readonly kvBytes: number
     readonly buffersBytes: number
   }
+  /** What was measured since the last call, which is forgotten; from now on steps are measured by operator, or not. */
+  switchProfile(isOn: boolean): readonly NativeOperatorTime[]
   /** Frees everything; waits for a step under way. Idempotent. */
   dispose(): void
 }

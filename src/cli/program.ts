@@ -95,6 +95,15 @@ export function buildProgram(): Command {
     .action(async (model, options) =>
       (await import('./bench-quality.ts')).benchQuality(model, options),
     )
+  addConfigFlags(bench.command('profile').argument('[model]', MODEL_HELP), BENCH_KEYS)
+    .description("print where a step's time goes, operator by operator")
+    .option('--prompt <tokens>', 'tokens of each prompt', '512')
+    .option('--sequences <number>', 'sequences that decode together', '1')
+    .option('--json', 'print JSON')
+    .addHelpText('after', PROFILE_HELP)
+    .action(async (model, options) =>
+      (await import('./bench-profile.ts')).benchProfile(model, options),
+    )
   for (const command of [...program.commands, ...bench.commands]) {
     command
       .exitOverride()
@@ -179,6 +188,12 @@ Examples:
   $ ingot bench quality smollm2-135m-instruct --weights-head bf16 --html quality.html
 
 At most two variants are in memory at a time. The reference computes in f32 throughout, the others as they are served.`
+
+const PROFILE_HELP = `
+Examples:
+  $ ingot bench profile
+  $ ingot bench profile ./model.gguf --prompt 2048 --sequences 16
+  $ ingot bench profile smollm2-135m-instruct --kv-dtype int8 --json`
 
 const INSPECT_HELP = `
 Examples:

@@ -12,9 +12,23 @@ export interface ExecutorFacts {
   readonly kvBytesPerToken: number
 }
 
+/** Time of one kind of node since the profile was switched on. */
+export interface OperatorTime {
+  readonly operator: string
+  /** A weight's shape, or ''. */
+  readonly detail: string
+  readonly calls: number
+  readonly microseconds: number
+}
+
 /** An executor as it is opened: the engine's contract, and what loading and tests want besides. */
 export interface OpenedExecutor extends Executor {
   readonly facts: ExecutorFacts
   /** [maxLogitsRows * vocabSize] f32, raw; row r belongs to `logitsRows[r]` of the last step. */
   readonly logits: Float32Array
+  /**
+   * What was measured by operator since the last call; measuring goes on or not. Absent where operators are not ours.
+   * `step` is the whole step, and `sampling` a part of it.
+   */
+  switchProfile?(isOn: boolean): readonly OperatorTime[]
 }

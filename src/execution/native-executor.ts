@@ -15,7 +15,7 @@ import { invariant } from '../base/errors.ts'
 import type { BatchArrays, BatchLimits } from '../engine/executor.ts'
 import type { GraphWeight, KvLayer } from '../graph/graph.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
-import type { ExecutorFacts, OpenedExecutor } from './executor-facts.ts'
+import type { ExecutorFacts, OpenedExecutor, OperatorTime } from './executor-facts.ts'
 import { loadWeights, type PackOptions } from './load-weights.ts'
 import { type MemoryPlanInput, planMemory } from './memory-plan.ts'
 import { weightBytes } from './native-weights.ts'
@@ -137,6 +137,10 @@ export class NativeExecutor implements OpenedExecutor {
   /** Xᵀ·X of an observed weight, [k][k]. */
   moments(name: string): Float32Array {
     return translated(() => this.#model.moments(name))
+  }
+
+  switchProfile(isOn: boolean): readonly OperatorTime[] {
+    return translated(() => this.#model.switchProfile(isOn))
   }
 
   /** Waits for a step under way; the arrays must not be touched afterwards. Idempotent. */

@@ -50,6 +50,14 @@ pub struct Memory {
     pub buffers_bytes: f64,
 }
 
+#[napi(object, object_from_js = false)]
+pub struct OperatorTime {
+    pub operator: String,
+    pub detail: String,
+    pub calls: f64,
+    pub microseconds: f64,
+}
+
 #[napi]
 impl Model {
     #[napi(constructor)]
@@ -194,6 +202,23 @@ impl Model {
             kv_bytes: live.runtime.kv_bytes as f64,
             buffers_bytes: self.buffers_bytes as f64,
         })
+    }
+
+    /// What was measured so far; it is forgotten, and measuring goes on or not.
+    #[napi]
+    pub fn switch_profile(&self, env: &Env, is_on: bool) -> Result<Vec<OperatorTime>> {
+        let live = self.idle().map_err(|failure| thrown(env, failure))?;
+        let times = live.runtime.profile.read();
+        live.runtime.profile.switch(is_on);
+        Ok(times
+            .into_iter()
+            .map(|((operator, detail), times)| OperatorTime {
+                operator: operator.to_owned(),
+                detail,
+                calls: times.calls as f64,
+                microseconds: times.nanoseconds as f64 / 1e3,
+            })
+            .collect())
     }
 
     #[napi]

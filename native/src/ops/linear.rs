@@ -54,6 +54,10 @@ impl Operation for Linear {
         Some(weight.n() as i64)
     }
 
+    fn detail(&self) -> String {
+        format!("{} → {}", self.weight.k(), self.weight.n())
+    }
+
     fn compute(&mut self, call: &Call) -> Outcome<()> {
         let x = call.matrix_of(0, self.weight.k())?;
         let out = call.output(0, x.rows, self.weight.n())?;

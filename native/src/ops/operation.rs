@@ -71,6 +71,11 @@ pub trait Operation: Send + Sized + 'static {
     /// Width of every output, where it can be told. Silent and cheap: ONNX Runtime asks several times for each node.
     fn output_width(node: &Inference, runtime: &ModelRuntime) -> Option<i64>;
 
+    /// What tells nodes of one operator apart in a profile, such as a weight's shape; few different ones a model.
+    fn detail(&self) -> String {
+        String::new()
+    }
+
     /// Compute one step's rows.
     fn compute(&mut self, call: &Call) -> Outcome<()>;
 }
@@ -157,8 +162,10 @@ impl<O: Operation> Operator for Registered<O> {
         catch_unwind(AssertUnwindSafe(|| O::bind(&node, &self.runtime)))
             .map_err(|payload| panicked(&label, &*payload))?
             .map(|operation| Bound {
+                detail: operation.detail(),
                 operation,
                 label: label.clone(),
+                runtime: self.runtime.clone(),
             })
             .map_err(|failure| ort::Error::new(format!("{label}: {}", failure.message)))
     }
@@ -193,13 +200,16 @@ impl<O: Operation> Operator for Registered<O> {
 pub struct Bound<O> {
     operation: O,
     label: String,
+    detail: String,
+    runtime: Arc<ModelRuntime>,
 }
 
 impl<O: Operation> Kernel for Bound<O> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let call = Call::new(context);
         let operation = &mut self.operation;
-        match catch_unwind(AssertUnwindSafe(|| operation.compute(&call))) {
+        let compute = || catch_unwind(AssertUnwindSafe(|| operation.compute(&call)));
+        match self.runtime.profile.time(O::NAME, &self.detail, compute) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err(ort::Error::new(format!(
                 "{}: {}",

@@ -150,8 +150,11 @@ fn run(parts: &Parts, session: &mut Option<ModelSession>, work: Work) -> Outcome
                 )
             })?;
             check_rows(&parts.buffers, counts)?;
-            session.run(&parts.buffers, counts)?;
-            sample(parts, counts.logits_rows)
+            let profile = &parts.runtime.profile;
+            profile.time("step", "", || {
+                session.run(&parts.buffers, counts)?;
+                profile.time("sampling", "", || sample(parts, counts.logits_rows))
+            })
         }
     }
 }

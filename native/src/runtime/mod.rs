@@ -7,6 +7,7 @@ pub mod model_runtime;
 pub mod onnx_nodes;
 mod pack_codec;
 mod pack_file;
+pub mod profile;
 pub mod quantized_part;
 pub mod sampling_buffers;
 pub mod session;

@@ -15,6 +15,7 @@ use ingot_kernels::{
 };
 
 use super::limits::Limits;
+use super::profile::Profile;
 use super::weights::Weights;
 use crate::failure::{Code, Failure, Outcome};
 
@@ -32,6 +33,7 @@ pub struct ModelRuntime {
     pub kv_layers: Vec<KvLayerShape>,
     pub pool: Arc<Pool>,
     pub weights: Weights,
+    pub profile: Profile,
     /// Reserved, not necessarily touched.
     pub kv_bytes: usize,
     /// Second moments of the inputs of the weights that are observed, by name; calibration alone asks for them.
@@ -64,6 +66,7 @@ impl ModelRuntime {
             kv_layers: options.kv_layers,
             pool: Pool::new(limits.threads),
             weights: Weights::default(),
+            profile: Profile::default(),
             kv_bytes: kv.bytes(),
             observed: Mutex::default(),
             is_observing: AtomicBool::new(false),
