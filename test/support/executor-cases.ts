@@ -1,9 +1,9 @@
 /** The executors that the conformance suite runs on, each with its model and with what it says it cannot do. */
 
-import { kvBytesPerToken } from '../../src/base/kv-dtype.ts'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from '../../src/base/clock.ts'
+import { kvBytesPerToken } from '../../src/base/kv-dtype.ts'
 import { EngineCore } from '../../src/engine/engine-core.ts'
 import type { EngineOptions } from '../../src/worker/messages.ts'
 import { FakeExecutor, makeLimits } from './fake-executor.ts'

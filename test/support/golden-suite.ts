@@ -4,8 +4,8 @@
  * make all later steps incomparable; whole answers are compared as well.
  */
 
-import { KV_DTYPES } from '../../src/base/kv-dtype.ts'
 import { describe, expect, it } from 'vitest'
+import { KV_DTYPES } from '../../src/base/kv-dtype.ts'
 import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
 import type { LoadedEngine } from '../../src/worker/load-engine.ts'
 import type { EngineOptions } from '../../src/worker/messages.ts'
@@ -144,42 +144,38 @@ export function describeGolden({ model, golden, checkpointPath, eosTokenIds }: G
       console.log(`${numEqual} of ${cases.length} whole greedy answers equal the reference`)
     })
 
-    it.each(KV_DTYPES)(
-      'int8 activations and %s KV: mean KL at most 0.01',
-      async (kvDtype) => {
-        // The reference tells five tokens a step. Our own f32, which was compared with it above, tells all of them.
-        exactRun ??= forceAll(cases, options({}))
-        const exact = await exactRun
-        const forced = await forceAll(cases, options({ activations: 'int8', kvDtype }))
-        const kl = { renormalised: [] as number[], bucketed: [] as number[], whole: [] as number[] }
-        let numSame = 0
-        let promptDifference = 0
-        cases.forEach((reference, index) => {
-          const { promptLogprobs, steps } = forced[index]!
-          const difference = maxDifference(promptLogprobs, reference.prompt_logprobs)
-          promptDifference = Math.max(promptDifference, difference)
-          reference.top5.forEach((top, step) => {
-            const { renormalised, bucketed } = klOfTop(top, steps[step]!)
-            kl.renormalised.push(renormalised)
-            kl.bucketed.push(bucketed)
-            kl.whole.push(klOf(exact[index]!.steps[step]!, steps[step]!))
-            if (argmax(steps[step]!) === reference.greedy_ids[step]) numSame += 1
-          })
+    it.each(KV_DTYPES)('int8 activations and %s KV: mean KL at most 0.01', async (kvDtype) => {
+      // The reference tells five tokens a step. Our own f32, which was compared with it above, tells all of them.
+      exactRun ??= forceAll(cases, options({}))
+      const exact = await exactRun
+      const forced = await forceAll(cases, options({ activations: 'int8', kvDtype }))
+      const kl = { renormalised: [] as number[], bucketed: [] as number[], whole: [] as number[] }
+      let numSame = 0
+      let promptDifference = 0
+      cases.forEach((reference, index) => {
+        const { promptLogprobs, steps } = forced[index]!
+        const difference = maxDifference(promptLogprobs, reference.prompt_logprobs)
+        promptDifference = Math.max(promptDifference, difference)
+        reference.top5.forEach((top, step) => {
+          const { renormalised, bucketed } = klOfTop(top, steps[step]!)
+          kl.renormalised.push(renormalised)
+          kl.bucketed.push(bucketed)
+          kl.whole.push(klOf(exact[index]!.steps[step]!, steps[step]!))
+          if (argmax(steps[step]!) === reference.greedy_ids[step]) numSame += 1
         })
-        const mean = (values: readonly number[]) =>
-          values.reduce((a, b) => a + b, 0) / values.length
-        console.log(`int8 activations, ${kvDtype} KV, against the reference, limit ${KL_LIMIT}`)
-        console.table({
-          'mean KL, top 5 renormalised': mean(kl.renormalised),
-          'mean KL, top 5 and the rest': mean(kl.bucketed),
-          'mean KL, whole vocabulary, to our f32': mean(kl.whole),
-          'largest KL, whole vocabulary': Math.max(...kl.whole),
-          'same choice': `${numSame} of ${kl.whole.length}`,
-          'largest prompt logprob difference': promptDifference,
-        })
-        for (const values of Object.values(kl)) expect(mean(values)).toBeLessThanOrEqual(KL_LIMIT)
-      },
-    )
+      })
+      const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length
+      console.log(`int8 activations, ${kvDtype} KV, against the reference, limit ${KL_LIMIT}`)
+      console.table({
+        'mean KL, top 5 renormalised': mean(kl.renormalised),
+        'mean KL, top 5 and the rest': mean(kl.bucketed),
+        'mean KL, whole vocabulary, to our f32': mean(kl.whole),
+        'largest KL, whole vocabulary': Math.max(...kl.whole),
+        'same choice': `${numSame} of ${kl.whole.length}`,
+        'largest prompt logprob difference': promptDifference,
+      })
+      for (const values of Object.values(kl)) expect(mean(values)).toBeLessThanOrEqual(KL_LIMIT)
+    })
 
     it.each([
       { activations: 'f32', kvDtype: 'f32' },
