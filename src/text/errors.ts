@@ -21,6 +21,7 @@ type LoadCode =
 type RequestCode =
   | 'TEXT_TOO_LONG'
   | 'TEXT_ENCODE_FAILED'
+  | 'TEXT_TOO_HARD_TO_CUT'
   | 'TEXT_TOKEN_UNKNOWN_TO_MODEL'
   | 'TEXT_NO_CHAT_TEMPLATE'
   | 'TEXT_NO_TOKENIZER'
@@ -82,6 +83,12 @@ const table: Readonly<Record<TextErrorCode, ErrorDefinition>> = {
     retryable: false,
     message:
       'the tokenizer failed on a text of {bytes} bytes: {reason}; report it with the model’s name',
+  },
+  TEXT_TOO_HARD_TO_CUT: {
+    status: 400,
+    retryable: false,
+    message:
+      'the model’s tokenizer could not cut a text of {bytes} bytes within its limits: {reason}; long runs of one kind of character, such as spaces, cost most, send a shorter text',
   },
   TEXT_TOKEN_UNKNOWN_TO_MODEL: {
     status: 400,

@@ -39,7 +39,7 @@ export interface Tokenizer {
   readonly eotTokenId: number | null
   /** Every id that ends an answer, ascending. */
   readonly endTokenIds: readonly number[]
-  /** @throws ServingError TEXT_TOO_LONG, TEXT_ENCODE_FAILED */
+  /** @throws ServingError TEXT_TOO_LONG, TEXT_TOO_HARD_TO_CUT, TEXT_ENCODE_FAILED */
   encode(text: string, options: EncodeOptions): Promise<Int32Array>
   /** Cached; an unknown id is a token without bytes. */
   token(id: number): Token
@@ -150,8 +150,11 @@ class CachingTokenizer implements Tokenizer {
         ? await this.#native.encodeAsync(text, addSpecialTokens)
         : this.#native.encode(text, addSpecialTokens)
     } catch (cause) {
-      const details = { bytes: Buffer.byteLength(text), reason: reasonOf(cause) }
-      throw textError('TEXT_ENCODE_FAILED', { details, cause })
+      const reason = reasonOf(cause)
+      const details = { bytes: Buffer.byteLength(text), reason }
+      // The native tokenizer's own words for its limits of steps and time.
+      const isLimit = reason.includes('cutting the text')
+      throw textError(isLimit ? 'TEXT_TOO_HARD_TO_CUT' : 'TEXT_ENCODE_FAILED', { details, cause })
     }
   }
 

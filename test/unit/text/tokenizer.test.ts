@@ -120,6 +120,14 @@ describe('Tokenizer', () => {
     })
   })
 
+  it('tells a text that is too hard to cut from a tokenizer that fails', async () => {
+    const { tokenizer } = make({ model: { kind: 'huggingFace', json: 'cutting the text' } })
+    await expect(tokenizer.encode('fail', { addSpecialTokens: false })).rejects.toMatchObject({
+      code: 'TEXT_TOO_HARD_TO_CUT',
+      status: 400,
+    })
+  })
+
   it('knows of each token whether its bytes are text on their own', () => {
     const { tokenizer } = make()
     expect([0, 1, 2, 3].map((id) => tokenizer.token(id))).toMatchObject([
