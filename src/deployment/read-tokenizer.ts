@@ -1,5 +1,6 @@
 /**
- * The tokenizer that belongs to a checkpoint: out of a GGUF file's metadata, or from the files of a Hugging Face folder.
+ * The tokenizer that belongs to a checkpoint: out of a GGUF file's metadata (or none, when it has none of its keys), or
+ * from the files of a Hugging Face folder.
  *
  *   tokenizer.json                 the tokenizer; without it
  *   tokenizer.model                SentencePiece's own file; without both a folder has no tokenizer
@@ -15,7 +16,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { ModelConfig } from '../../models/model-config.ts'
 import type { OpenedCheckpoint } from '../checkpoint/checkpoint.ts'
-import { describeGgufTokenizer } from '../text/gguf-tokenizer.ts'
+import { describeGgufTokenizer, hasGgufTokenizer } from '../text/gguf-tokenizer.ts'
 import { describeHfTokenizer } from '../text/hf-tokenizer.ts'
 import { describeSentencePieceModel } from '../text/sentencepiece-tokenizer.ts'
 import type { TokenizerDescription } from '../text/tokenizer-description.ts'
@@ -33,7 +34,10 @@ export async function readTokenizer(
   checkpoint: OpenedCheckpoint,
   { eosTokenIds }: Pick<ModelConfig, 'eosTokenIds'>,
 ): Promise<TokenizerDescription | null> {
-  if (checkpoint.kind === 'gguf') return describeGgufTokenizer(checkpoint.metadata)
+  if (checkpoint.kind === 'gguf') {
+    const { metadata } = checkpoint
+    return hasGgufTokenizer(metadata) ? describeGgufTokenizer(metadata) : null
+  }
   const folder = dirname(checkpoint.files[0] ?? '')
   const description = await readFolder(folder, eosTokenIds)
   if (description === null) return null

@@ -44,6 +44,13 @@ const KINDS: Readonly<Record<string, (metadata: GgufMetadata) => GgufTokenizer>>
   llama: readSentencePiece,
 }
 
+/** False for a file that says it has none, and for one that says nothing of a tokenizer at all: token ids only. */
+export function hasGgufTokenizer(metadata: GgufMetadata): boolean {
+  const kind = metadata.get(MODEL)
+  if (kind === 'none' || kind === 'no_vocab') return false
+  return kind !== undefined || metadata.has('tokenizer.ggml.tokens')
+}
+
 /**
  * @throws ServingError TEXT_UNSUPPORTED_TOKENIZER, TEXT_UNKNOWN_PRE_TOKENIZER, TEXT_BAD_TOKENIZER
  *

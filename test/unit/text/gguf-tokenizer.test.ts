@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { MetadataValue } from '../../../src/checkpoint/checkpoint.ts'
-import { describeGgufTokenizer } from '../../../src/text/gguf-tokenizer.ts'
+import { describeGgufTokenizer, hasGgufTokenizer } from '../../../src/text/gguf-tokenizer.ts'
 import { PRE_TOKENIZERS } from '../../../src/text/pre-tokenizers.ts'
 
 /** A vocabulary of eight tokens: two control, one user-defined, one whose name is hostile to JavaScript objects. */
@@ -140,6 +140,16 @@ describe('describeGgufTokenizer', () => {
 
   it('splits a merge after its first character at the earliest', () => {
     expect(json({ 'tokenizer.ggml.merges': ['  a'] }).model.merges).toEqual([[' ', 'a']])
+  })
+
+  it('is absent where a file says so, or says nothing of a tokenizer', () => {
+    const has = (...entries: readonly (readonly [string, MetadataValue])[]) =>
+      hasGgufTokenizer(new Map(entries))
+    expect(has(['general.architecture', 'llama'])).toBe(false)
+    expect(has(['tokenizer.ggml.model', 'none'], ['tokenizer.ggml.tokens', ['a']])).toBe(false)
+    expect(has(['tokenizer.ggml.model', 'no_vocab'])).toBe(false)
+    expect(has(['tokenizer.ggml.tokens', ['a']])).toBe(true)
+    expect(has(['tokenizer.ggml.model', 'rwkv'])).toBe(true)
   })
 
   it('refuses other kinds of tokenizer by name', () => {
