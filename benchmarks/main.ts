@@ -13,10 +13,12 @@ import { openModelAccess } from '../src/cli/model-access.ts'
 import { packageFiles } from '../src/cli/package-files.ts'
 import { loadConfig } from '../src/config/load-config.ts'
 import { PLAIN_SCHEDULING } from '../src/engine/scheduling-options.ts'
+import type { EngineOptions } from '../src/worker/messages.ts'
 import { startIngot } from './ingot-system.ts'
 import { describeMachine } from './machine.ts'
 import { PEER_MODEL, startPeers } from './peers.ts'
-import { type BenchRecord, formatTable, keepRecord } from './report.ts'
+import { measurePolicy, POLICIES, type PolicyName, type PolicyResult } from './policies.ts'
+import { type BenchRecord, formatTable, keepJson, keepRecord } from './report.ts'
 import { measureThroughput } from './throughput.ts'
 import { ALL_TRIALS, type BatchTrial, THROUGHPUT_TRIALS } from './trials.ts'
 
@@ -29,6 +31,7 @@ interface BenchOptions {
   readonly peersDir: string
   readonly activations: 'f32' | 'int8'
   readonly kv: KvDtype
+  readonly policies?: string
   readonly keep: boolean
 }
 
@@ -51,6 +54,10 @@ const program = new Command('bench')
   )
   .option('--activations <type>', 'f32 or int8', 'int8')
   .option('--kv <type>', 'f32, bf16, f16 or int8', 'bf16')
+  .option(
+    '--policies <names>',
+    `measure the scheduler's policies instead, each beside an engine without it: comma-separated, or "all"; known: ${POLICIES.join(', ')}`,
+  )
   .option('--no-keep', 'do not write a record under benchmarks/results')
   .addHelpText(
     'after',
@@ -72,22 +79,31 @@ async function run(options: BenchOptions): Promise<void> {
   const { path, digest } = await access.fetch(reference)
   await access.store.close()
   const checkpoint = await openCheckpoint(path)
-  const ingot = await startIngot(
-    {
-      checkpointPath: path,
-      threads: options.threads,
-      activations: options.activations,
-      kvDtype: options.kv,
-      kvMemoryBytes: 2 * 2 ** 30,
-      blockSize: 16,
-      maxNumBatchedTokens: 512,
-      maxNumSeqs: 64,
-      maxContextTokens: 8192,
-      eosTokenIds: [],
-      scheduling: PLAIN_SCHEDULING,
-    },
-    describeMachine().commit,
-  )
+  const engineOptions: EngineOptions = {
+    checkpointPath: path,
+    threads: options.threads,
+    activations: options.activations,
+    kvDtype: options.kv,
+    kvMemoryBytes: 2 * 2 ** 30,
+    blockSize: 16,
+    maxNumBatchedTokens: 512,
+    maxNumSeqs: 64,
+    maxContextTokens: 8192,
+    eosTokenIds: [],
+    scheduling: PLAIN_SCHEDULING,
+  }
+  const model = {
+    id: basename(reference.name),
+    digest,
+    quantization: estimateWeights(checkpoint)
+      .formats.map(({ format }) => format)
+      .join('+'),
+  }
+  if (options.policies !== undefined) {
+    await runPolicies(options, options.policies, engineOptions, model)
+    return
+  }
+  const ingot = await startIngot(engineOptions, describeMachine().commit)
   const scripts = join(root, 'benchmarks/peers')
   const peers = await startPeers({
     folder: options.peersDir,
@@ -106,13 +122,7 @@ async function run(options: BenchOptions): Promise<void> {
   const record: BenchRecord = {
     benchmark: wanted.length > 0 ? 'engine-throughput-peers' : 'engine-throughput',
     machine: describeMachine(),
-    model: {
-      id: basename(reference.name),
-      digest,
-      quantization: estimateWeights(checkpoint)
-        .formats.map(({ format }) => format)
-        .join('+'),
-    },
+    model,
     threads: options.threads,
     cacheState: 'weights resident, no prefix cache, fresh prompts each round',
     systems: systems.map(({ name, version, weights }) => ({ name, version, weights })),
@@ -123,6 +133,34 @@ async function run(options: BenchOptions): Promise<void> {
   console.log(formatTable(record))
   for (const line of record.skipped) console.log(`skipped: ${line}`)
   if (options.keep) console.log(`record: ${keepRecord(record, join(root, 'benchmarks/results'))}`)
+  console.log(JSON.stringify(record))
+}
+
+/** Prints a table and keeps one record for all policies that were asked for. */
+async function runPolicies(
+  options: BenchOptions,
+  names: string,
+  engineOptions: EngineOptions,
+  model: BenchRecord['model'],
+): Promise<void> {
+  const known: readonly string[] = POLICIES
+  const wanted = names === 'all' ? known : names.split(',')
+  const stranger = wanted.find((name) => !known.includes(name))
+  if (stranger !== undefined)
+    throw new Error(`unknown policy "${stranger}"; known: ${known.join(', ')}`)
+  const results: PolicyResult[] = []
+  for (const name of wanted) {
+    const progress = (line: string) => console.error(line)
+    results.push(await measurePolicy(name as PolicyName, engineOptions, options.rounds, progress))
+  }
+  for (const { policy, figure, without, with: on, gain } of results) {
+    const figures = `${without.median.toFixed(2)} → ${on.median.toFixed(2)} ${figure}`
+    console.log(`${policy.padEnd(14)} ${figures}: ${gain.toFixed(2)}× better`)
+  }
+  const machine = describeMachine()
+  const record = { benchmark: 'policies', machine, model, threads: options.threads, results }
+  const folder = join(packageFiles().root, 'benchmarks/results')
+  if (options.keep) console.log(`record: ${keepJson(record, machine, 'policies', folder)}`)
   console.log(JSON.stringify(record))
 }
 

@@ -145,10 +145,11 @@ function open(
   const { path, digest } = stored
   const names = servedNames(config.model.servedNames, reference)
   const { model, engine, admission, store } = config
+  const traceFolder = join(store.home, 'traces')
   return openDeployment(
     { path, digest, names, ownedBy: 'ingot' },
     {
-      ...{ model, engine, admission, packs: store.packs, hardware },
+      ...{ model, engine, admission, packs: store.packs, hardware, traceFolder },
       ...{ choices: config.choices, version, ortVersion },
     },
     {

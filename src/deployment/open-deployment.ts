@@ -48,6 +48,8 @@ export interface DeploymentSettings {
   readonly admission: AdmissionConfig
   /** Where packed weights are kept. */
   readonly packs: StoreConfig['packs']
+  /** Where step traces are written. */
+  readonly traceFolder: string
   readonly hardware: Hardware
   /** Of the configuration: what was written, and where. */
   readonly choices: readonly Choice[]
@@ -185,7 +187,7 @@ function makeCard(
 
 function engineOptions(
   { path, digest }: DeploymentSource,
-  { engine, model, packs }: DeploymentSettings,
+  { engine, model, packs, traceFolder }: DeploymentSettings,
   { facts, plan }: Decided,
 ): EngineOptions {
   const { threads, activations, kvDtype, blockSize, maxNumBatchedTokens, maxNumSeqs } = engine
@@ -203,5 +205,6 @@ function engineOptions(
     maxContextTokens: plan.maxContextTokens,
     eosTokenIds: facts.tokenizer?.endTokenIds ?? facts.config.eosTokenIds,
     scheduling: engine.scheduling,
+    traceFolder,
   }
 }

@@ -27,8 +27,9 @@ import { endUpdate, stepUpdate } from './report.ts'
 import { Scheduler } from './scheduler.ts'
 import type { SchedulingOptions } from './scheduling-options.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
+import { StepTrace } from './step-trace.ts'
 import type { EngineCoreStats, SequenceSpec, SequenceUpdate, StepResult } from './updates.ts'
-import { WaitEstimate } from './wait-estimate.ts'
+import { queueTimeout, refuseLongWait, WaitEstimate } from './wait-estimate.ts'
 
 export interface EngineCoreOptions {
   readonly executor: Executor
@@ -64,6 +65,8 @@ export class EngineCore {
   #numDraftTokens = 0
   #numAcceptedDrafts = 0
   #stepMs = 0
+  /** Null while nobody looks. */
+  #trace: StepTrace | null = null
 
   /** @throws ENGINE_BAD_LIMITS when the limits leave no row for each sequence, or no block table for the context */
   constructor(options: EngineCoreOptions) {
@@ -101,7 +104,7 @@ export class EngineCore {
     if (this.#stoppedBy !== null) throw this.#stoppedBy
     invariant(!this.#sequences.has(spec.id), 'E1', 'a sequence id is used twice')
     const sequence = makeSequence(spec, this.#limits, this.#clock.nowMs(), this.#numArrivals)
-    if (spec.maxQueueMs !== null) this.#refuseLongWait(spec.maxQueueMs)
+    if (spec.maxQueueMs !== null) refuseLongWait(this.#predictedWaitMs(), spec.maxQueueMs)
     this.#numArrivals += 1
     this.#sequences.set(spec.id, sequence)
     this.#scheduler.add(sequence)
@@ -145,6 +148,7 @@ export class EngineCore {
       const endMs = this.#clock.nowMs()
       this.#endCancelled(endMs)
       if (failure === null) this.#learn(endMs - startMs)
+      if (this.#trace !== null) this.#record(this.#trace, startMs, endMs)
       if (failure === null) this.#commit(endMs)
       else this.#failBatch(failure, endMs)
       this.#scheduler.removeFinished()
@@ -189,26 +193,8 @@ export class EngineCore {
     )
   }
 
-  /** Whoever is told at once can go elsewhere; the other sequences are spared a wait that would be for nothing. */
-  #refuseLongWait(maxQueueMs: number): void {
-    const waitMs = Math.ceil(this.#predictedWaitMs())
-    if (waitMs <= maxQueueMs) return
-    const retryAfterSeconds = retryAfter(waitMs - maxQueueMs)
-    const details = { waitMs, maxQueueMs, retryAfterSeconds }
-    throw engineError('ENGINE_QUEUE_TOO_LONG', { param: 'maxQueueMs', retryAfterSeconds, details })
-  }
-
   #predictedWaitMs(): number {
-    const { running, numWaiting, numWaitingTokens } = this.#scheduler
-    let numPromptTokens = numWaitingTokens
-    let numStreams = 0
-    for (let index = 0; index < running.length; index++) {
-      const numLeft = running[index]!.numTokens - running[index]!.numComputedTokens
-      if (numLeft === 1) numStreams += 1
-      else numPromptTokens += numLeft
-    }
-    const hasFreePlace = running.length < this.#executor.limits.maxNumSeqs
-    return this.#waits.waitMs({ numWaiting, numPromptTokens, numStreams, hasFreePlace })
+    return this.#waits.waitMs(this.#scheduler, this.#executor.limits.maxNumSeqs)
   }
 
   /** Those that waited as long as they were willing to. */
@@ -216,12 +202,28 @@ export class EngineCore {
     const { expired } = this.#scheduler
     for (let index = 0; index < expired.length; index++) {
       const sequence = expired[index]!
-      const waitedMs = Math.round(nowMs - sequence.arrivalMs)
-      const retryAfterSeconds = retryAfter(this.#predictedWaitMs())
-      const details = { waitedMs, retryAfterSeconds }
-      const error = engineError('ENGINE_QUEUE_TIMEOUT', { retryAfterSeconds, details })
+      const error = queueTimeout(nowMs - sequence.arrivalMs, this.#predictedWaitMs())
       this.#end(sequence, SequenceStatus.finishedError, error, nowMs)
     }
+  }
+
+  /** Record every step from now on. */
+  startTrace(): void {
+    this.#trace = new StepTrace()
+  }
+
+  /** Stop recording. @returns Chrome trace JSON, or null when nothing was recorded */
+  endTrace(): string | null {
+    const trace = this.#trace
+    this.#trace = null
+    return trace === null ? null : trace.toJson()
+  }
+
+  #record(trace: StepTrace, startMs: number, endMs: number): void {
+    const { sequences, numSeqs, numTokens } = this.#batch
+    trace.begin(startMs)
+    for (let row = 0; row < numSeqs; row++) trace.share(sequences[row]!, endMs)
+    trace.end(endMs, numTokens, numSeqs, this.#scheduler)
   }
 
   /** The cost model hears of every step that was computed. */
@@ -376,11 +378,6 @@ function checkContext({ limits }: Executor, maxContextTokens: number): void {
   const expected = `a context of 2 to ${maxTokens} tokens, what a block table can hold`
   const details = { expected, got: maxContextTokens, change: 'the maximum of context tokens' }
   throw engineError('ENGINE_BAD_LIMITS', { details })
-}
-
-/** Whole seconds, 1 … 600. */
-function retryAfter(ms: number): number {
-  return Math.min(600, Math.max(1, Math.ceil(ms / 1000)))
 }
 
 function reasonOf(cause: unknown): string {

@@ -22,7 +22,7 @@
  */
 
 import { invariant } from '../base/errors.ts'
-import type { BlockId } from '../base/ids.ts'
+import type { BlockId, SequenceId } from '../base/ids.ts'
 import { BlockPool } from './block-pool.ts'
 import {
   attachBlocks,
@@ -43,6 +43,9 @@ import { StepBudget } from './step-budget.ts'
 import { StepCostModel } from './step-cost-model.ts'
 import { chooseVictim } from './victims.ts'
 
+/** What the next one in turn lacked. */
+export type BlockedBy = 'a place' | 'blocks' | 'budget' | 'a preemption'
+
 export interface SchedulerOptions {
   /** null = every token is computed. */
   readonly prefixCache?: PrefixCache | null
@@ -58,6 +61,9 @@ export class Scheduler {
   readonly admitted: Sequence[] = []
   readonly preempted: Sequence[] = []
   readonly expired: Sequence[] = []
+  /** Of the last `schedule`: who was next in turn and not let in, and what was missing. */
+  blockedId: SequenceId | null = null
+  blockedBy: BlockedBy | null = null
   readonly pool: BlockPool
   readonly costModel: StepCostModel = new StepCostModel()
   readonly #prefixCache: PrefixCache | null
@@ -155,6 +161,8 @@ export class Scheduler {
 
   #begin(): void {
     this.#budget.begin()
+    this.blockedId = null
+    this.blockedBy = null
     if (this.admitted.length > 0) this.admitted.length = 0
     if (this.preempted.length > 0) this.preempted.length = 0
     if (this.expired.length > 0) this.expired.length = 0
@@ -263,26 +271,39 @@ export class Scheduler {
    * the next chunk. One that finds no room puts out lower tiers; after a preemption for lack of blocks nobody comes in.
    */
   #admit(nowMs: number): void {
-    if (this.#queue.size === 0 || this.preempted.length > 0) return
+    if (this.#queue.size === 0) return
     this.#numPromised = this.#countPromised()
-    while (!this.#budget.isSpent) {
+    let blockedBy: BlockedBy | null = this.preempted.length > 0 ? 'a preemption' : null
+    while (blockedBy === null) {
       const sequence = this.#queue.next()
-      // Whoever was put out just now would come in again only to be put out next.
-      if (sequence === null || this.preempted.includes(sequence)) return
-      const numHits = this.#prefixCache?.match(sequence, numReusableTokens(sequence)) ?? 0
-      if (!this.#hasRoom(sequence, numHits)) {
-        const victim = chooseVictim(this.running, sequence.rank + 1)
-        if (victim < 0) return
-        this.#preempt(victim)
-        this.#numPromised = this.#countPromised()
-        continue
-      }
-      if (!this.#enter(sequence, numHits, nowMs)) return
+      if (sequence === null) return
+      blockedBy = this.#letIn(sequence, nowMs)
     }
+    this.blockedId = this.#queue.next()?.id ?? null
+    this.blockedBy = blockedBy
+  }
+
+  /** Why it cannot come in; null when it did, or when somebody was put out for it. */
+  #letIn(sequence: Sequence, nowMs: number): BlockedBy | null {
+    // Whoever was put out just now would come in again only to be put out next.
+    if (this.preempted.includes(sequence)) return 'a preemption'
+    if (this.#budget.isSpent) return 'budget'
+    const numHits = this.#prefixCache?.match(sequence, numReusableTokens(sequence)) ?? 0
+    if (this.#hasRoom(sequence, numHits))
+      return this.#enter(sequence, numHits, nowMs) ? null : 'budget'
+    const victim = chooseVictim(this.running, sequence.rank + 1)
+    if (victim < 0) return this.#isFull ? 'a place' : 'blocks'
+    this.#preempt(victim)
+    this.#numPromised = this.#countPromised()
+    return null
+  }
+
+  get #isFull(): boolean {
+    return this.running.length === this.#limits.maxNumSeqs
   }
 
   #hasRoom(sequence: Sequence, numHits: number): boolean {
-    if (this.running.length === this.#limits.maxNumSeqs) return false
+    if (this.#isFull) return false
     const numFree = this.pool.numFree - this.#numPromised
     return this.#numNeededBlocks(sequence, numHits) <= numFree
   }

@@ -4,19 +4,13 @@
  * step-cost model and the recent pace of ends; it need not be right, only honest.
  */
 
+import type { ServingError } from '../base/errors.ts'
+import { engineError } from './errors.ts'
+import type { Scheduler } from './scheduler.ts'
 import type { StepCostModel } from './step-cost-model.ts'
 
 /** Ends in a row that the pace is an average of, about. */
 const PACE_ENDS = 32
-
-export interface Backlog {
-  readonly numWaiting: number
-  /** Known tokens of all that wait, and what running prompts still have to compute. */
-  readonly numPromptTokens: number
-  /** Decode rows of a step, which each step computes besides prompts. */
-  readonly numStreams: number
-  readonly hasFreePlace: boolean
-}
 
 export class WaitEstimate {
   readonly #model: StepCostModel
@@ -38,12 +32,44 @@ export class WaitEstimate {
     this.#lastEndMs = nowMs
   }
 
-  waitMs({ numWaiting, numPromptTokens, numStreams, hasFreePlace }: Backlog): number {
+  /** Cost: O(running). */
+  waitMs({ running, numWaiting, numWaitingTokens }: Scheduler, maxNumSeqs: number): number {
+    let numPromptTokens = numWaitingTokens
+    let numStreams = 0
+    for (let index = 0; index < running.length; index++) {
+      const numLeft = running[index]!.numTokens - running[index]!.numComputedTokens
+      if (numLeft === 1) numStreams += 1
+      else numPromptTokens += numLeft
+    }
     // Beside streams prompts get about half of each step.
     const slowdown = numStreams > 0 ? 2 : 1
     const promptMs = numPromptTokens * this.#model.tokenMs * slowdown
-    if (hasFreePlace && numWaiting === 0) return promptMs
-    const placeMs = hasFreePlace ? 0 : (numWaiting + 1) * this.#endIntervalMs
-    return Math.max(promptMs, placeMs)
+    const hasFreePlace = running.length < maxNumSeqs
+    return Math.max(promptMs, hasFreePlace ? 0 : (numWaiting + 1) * this.#endIntervalMs)
   }
+}
+
+/**
+ * Whoever is told at once can go elsewhere, and the others are spared a wait that would be for nothing.
+ *
+ * @throws ENGINE_QUEUE_TOO_LONG
+ */
+export function refuseLongWait(predictedMs: number, maxQueueMs: number): void {
+  const waitMs = Math.ceil(predictedMs)
+  if (waitMs <= maxQueueMs) return
+  const retryAfterSeconds = retryAfter(waitMs - maxQueueMs)
+  const details = { waitMs, maxQueueMs, retryAfterSeconds }
+  throw engineError('ENGINE_QUEUE_TOO_LONG', { param: 'maxQueueMs', retryAfterSeconds, details })
+}
+
+/** For one that waited as long as it was willing to. */
+export function queueTimeout(waitedMs: number, predictedMs: number): ServingError {
+  const retryAfterSeconds = retryAfter(predictedMs)
+  const details = { waitedMs: Math.round(waitedMs), retryAfterSeconds }
+  return engineError('ENGINE_QUEUE_TIMEOUT', { retryAfterSeconds, details })
+}
+
+/** Whole seconds, 1 … 600. */
+function retryAfter(ms: number): number {
+  return Math.min(600, Math.max(1, Math.ceil(ms / 1000)))
 }

@@ -15,6 +15,7 @@ import { EngineLoop } from './engine-loop.ts'
 import { workerError } from './errors.ts'
 import { loadEngine } from './load-engine.ts'
 import type { EngineOptions, FromEngine, ToEngine } from './messages.ts'
+import { switchTraceBySignal } from './trace-switch.ts'
 
 const EXIT_BROKEN = 70 // EX_SOFTWARE
 const EXIT_CANNOT_LOAD = 78 // EX_CONFIG
@@ -28,6 +29,7 @@ const early: ToEngine[] = []
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 process.on('SIGHUP', () => {})
+process.on('SIGUSR2', () => {})
 process.on('disconnect', () => process.exit(0))
 process.on('uncaughtException', (error) => fail(error, EXIT_BROKEN))
 process.on('message', (message: ToEngine) => {
@@ -47,6 +49,9 @@ async function run(options: EngineOptions): Promise<void> {
       (warning) => process.stderr.write(`${warning}\n`),
     )
     loop = new EngineLoop(core, { send, rssBytes })
+    if (options.traceFolder !== undefined) {
+      switchTraceBySignal(core, options.traceFolder, (line) => process.stderr.write(`${line}\n`))
+    }
     await send({ type: 'ready', description })
     for (const message of early.splice(0)) loop.accept(message)
     await loop.run()

@@ -44,6 +44,8 @@ export interface EngineOptions {
   /** Every id that ends an answer; the tokenizer's description knows them, the engine process has no tokenizer. */
   readonly eosTokenIds: readonly number[]
   readonly scheduling: SchedulingOptions
+  /** Where step traces are written; without it SIGUSR2 is ignored. */
+  readonly traceFolder?: string
 }
 
 export type ToEngine =

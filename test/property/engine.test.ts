@@ -251,5 +251,5 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
     expect(totals.hits).toBeGreaterThan(1000)
     expect(totals.drafts).toBeGreaterThan(1000)
     expect(totals.accepted).toBeGreaterThan(500)
-  })
+  }, 120_000)
 })

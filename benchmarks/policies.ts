@@ -1,0 +1,153 @@
+/**
+ * What the scheduler's policies are worth on the real model: each beside an engine of the same process with the policy
+ * off, in turns, in one run. Answers of both are compared; a policy that changed one would fail the run.
+ *
+ *   prefix-cache   time to the first token of a prompt whose 2,000 first tokens were computed before
+ *   target-itl     gaps between tokens of 16 streams while a prompt of 4,000 tokens is computed, against those before it
+ *   prompt-lookup  tokens per second of one stream that copies a text of its prompt
+ */
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadNative } from '../native/loader.ts'
+import type { SequenceId } from '../src/base/ids.ts'
+import { readModelFacts } from '../src/deployment/model-facts.ts'
+import { PLAIN_SCHEDULING, type SchedulingOptions } from '../src/engine/scheduling-options.ts'
+import { createTokenizer } from '../src/text/tokenizer.ts'
+import { type LoadedEngine, loadEngine } from '../src/worker/load-engine.ts'
+import type { EngineOptions } from '../src/worker/messages.ts'
+import { add, drain, gapsUntil, type PolicyPrompt } from './policy-runs.ts'
+import { percentile, type Spread, seededRandom, spread } from './statistics.ts'
+
+export const POLICIES = ['prefix-cache', 'target-itl', 'prompt-lookup'] as const
+export type PolicyName = (typeof POLICIES)[number]
+
+/** One policy's figure with and without it; `gain` is of medians, above 1 = better with it. */
+export interface PolicyResult {
+  readonly policy: PolicyName
+  readonly figure: string
+  readonly without: Spread
+  readonly with: Spread
+  readonly gain: number
+  readonly rounds: number
+}
+
+interface Sides {
+  readonly without: LoadedEngine
+  readonly with: LoadedEngine
+}
+
+const CHANGES: Readonly<Record<PolicyName, Partial<SchedulingOptions>>> = {
+  'prefix-cache': { prefixCache: true },
+  'target-itl': { targetItl: 'auto' },
+  'prompt-lookup': { maxDraftTokens: 16 },
+}
+
+/** Measure one policy over `rounds` rounds after one that is dropped. */
+export async function measurePolicy(
+  policy: PolicyName,
+  options: EngineOptions,
+  rounds: number,
+  onProgress: (line: string) => void,
+): Promise<PolicyResult> {
+  const plain = { ...options, scheduling: PLAIN_SCHEDULING }
+  const scheduling = { ...PLAIN_SCHEDULING, ...CHANGES[policy] }
+  const sides: Sides = {
+    without: await loadEngine(plain),
+    with: await loadEngine({ ...options, scheduling }),
+  }
+  const measure = await MEASURES[policy](options.checkpointPath)
+  const values = { without: [] as number[], with: [] as number[] }
+  for (let round = 0; round <= rounds; round++) {
+    const answers: string[] = []
+    // Whoever is first in a round meets a colder machine: they take turns.
+    const order = round % 2 === 0 ? (['without', 'with'] as const) : (['with', 'without'] as const)
+    for (const side of order) {
+      const { value, answer } = await measure.run(sides[side], round)
+      answers.push(answer)
+      if (round > 0) values[side].push(value)
+      onProgress(`${policy}, round ${round}, ${side}: ${value.toFixed(2)} ${measure.figure}`)
+    }
+    if (answers[0] !== answers[1]) throw new Error(`${policy} changed an answer`)
+  }
+  await sides.without.executor.close()
+  await sides.with.executor.close()
+  const [off, on] = [spread(values.without), spread(values.with)]
+  const gain = measure.isRate ? on.median / off.median : off.median / on.median
+  return { policy, figure: measure.figure, without: off, with: on, gain, rounds }
+}
+
+interface Measure {
+  readonly figure: string
+  /** More is better. */
+  readonly isRate: boolean
+  run(engine: LoadedEngine, round: number): Promise<{ value: number; answer: string }>
+}
+
+const MEASURES: Readonly<Record<PolicyName, (path: string) => Promise<Measure>>> = {
+  'prefix-cache': async () => ({
+    figure: 'ms to the first token',
+    isRate: false,
+    run: async (engine, round) => {
+      const prefix = randomIds(2000, round)
+      await drain(engine, [{ promptIds: [...prefix, ...randomIds(32, 900 + round)], maxTokens: 1 }])
+      const second = { promptIds: [...prefix, ...randomIds(32, 1900 + round)], maxTokens: 1 }
+      const { answers, firstTokenMs } = await drain(engine, [second])
+      return { value: firstTokenMs, answer: answers.join() }
+    },
+  }),
+  'target-itl': async () => ({
+    figure: '× p99 gap beside a prompt of 4,000, against before',
+    isRate: false,
+    run: async (engine, round) => {
+      const streams: PolicyPrompt[] = Array.from({ length: 16 }, (_, index) => ({
+        promptIds: randomIds(64, 100 * round + index),
+        maxTokens: 1500,
+      }))
+      const ids = add(engine, streams)
+      await gapsUntil(engine, (steps) => steps === 40) // all have begun
+      const before = await gapsUntil(engine, (steps) => steps === 200)
+      const [id] = add(engine, [{ promptIds: randomIds(4000, 77 + round), maxTokens: 1 }])
+      const beside = await gapsUntil(engine, (_, ended) => ended.has(id as number))
+      for (const running of ids) engine.core.cancel(running as SequenceId)
+      await drain(engine, [])
+      const p99 = (gaps: number[]) =>
+        percentile(
+          gaps.sort((a, b) => a - b),
+          0.99,
+        )
+      return { value: p99(beside) / p99(before), answer: '' }
+    },
+  }),
+  'prompt-lookup': async (path) => {
+    const prompt = await copyPrompt(path)
+    return {
+      figure: 'tokens/s',
+      isRate: true,
+      run: async (engine) => {
+        const { answers, firstTokenMs, totalMs } = await drain(engine, [
+          { promptIds: prompt, maxTokens: 256 },
+        ])
+        return { value: (255 / (totalMs - firstTokenMs)) * 1000, answer: answers.join() }
+      },
+    }
+  },
+}
+
+/** A text, twice, and begun a third time: what editing, quoting and code completion look like to a model. */
+async function copyPrompt(checkpointPath: string): Promise<number[]> {
+  const { tokenizer } = await readModelFacts(checkpointPath)
+  if (tokenizer === null) throw new Error('prompt-lookup needs a model with a tokenizer')
+  const text = readFileSync(join(import.meta.dirname, '..', '..', 'LICENSE'), 'utf8')
+  const passage = text.slice(0, 4000).replace(/\s+/g, ' ').slice(0, 1800)
+  const words = `${passage}\n\n${passage}\n\n${passage.slice(0, 200)}`
+  const ids = await createTokenizer(tokenizer, loadNative()).encode(words, {
+    addSpecialTokens: false,
+  })
+  return [...ids]
+}
+
+function randomIds(count: number, seed: number): number[] {
+  const random = seededRandom(seed + 1)
+  return Array.from({ length: count }, () => 100 + Math.floor(random() * 40_000))
+}
