@@ -226,7 +226,7 @@ describe.skipIf(!existsSync(ADDON))(
       const folder = await write('optimum', {}, 'failing')
       const checkpoint = await openCheckpoint(folder)
       if (checkpoint.kind !== 'onnx') throw new Error('no exported graph')
-      const sizes = { threads: 1, maxContextTokens: 512, maxTokens: 8 }
+      const sizes = { threads: 1, maxContextTokens: 512, blockSize: 16, maxTokens: 8 }
       const session = await GraphSession.open(checkpoint.exported, sizes)
       const run = { tokenIds: Int32Array.of(VOCAB), start: 0, numLogits: 1, kv: session.makeKv() }
       const error = await caught(session.run(run, null))

@@ -5,7 +5,7 @@
  *   shared         past and present are one buffer with room for later tokens; the graph writes behind the past
  *   concatenated   the graph writes past and new rows into the other buffer of a pair; the two change places
  *
- * Owns the buffers, which grow by GROW_TOKENS. Does not know graphs or schedulers.
+ * Owns the buffers, which grow by a block of the engine, so that blocks count what is held. Does not know graphs or schedulers.
  * K1 The first `numTokens` tokens are stored; `prepare` may only go back among them, never leave a gap.
  */
 
@@ -21,6 +21,8 @@ export interface DenseKvShape {
   readonly type: 'F32' | 'F16'
   readonly isShared: boolean
   readonly maxTokens: number
+  /** Room is made for so many tokens at a time. */
+  readonly growTokens: number
 }
 
 /** A buffer's part that is one tensor. */
@@ -35,7 +37,6 @@ interface Storage {
   readonly arrays: readonly KvArray[]
 }
 
-const GROW_TOKENS = 256
 const EMPTY: Storage = { capacity: 0, arrays: [] }
 
 export class DenseKv {
@@ -101,9 +102,8 @@ export class DenseKv {
   }
 
   #allocate(numTokens: number): Storage {
-    const { numTensors, numKvHeads, headDim, type, maxTokens } = this.#shape
-    const rounded = Math.ceil(numTokens / GROW_TOKENS) * GROW_TOKENS
-    const capacity = Math.min(rounded, maxTokens)
+    const { numTensors, numKvHeads, headDim, type, growTokens } = this.#shape
+    const capacity = Math.ceil(numTokens / growTokens) * growTokens
     const length = numKvHeads * capacity * headDim
     const arrays = Array.from({ length: numTensors }, () =>
       type === 'F32' ? new Float32Array(length) : new Uint16Array(length),

@@ -112,6 +112,7 @@ export class ExportedExecutor implements OpenedExecutor {
     const session = await GraphSession.open(decoder, {
       threads,
       maxContextTokens,
+      blockSize: limits.blockSize,
       maxTokens: mostTokens(vocabSize),
     })
     try {

@@ -17,6 +17,8 @@ import { loadOrt, type Ort } from './load-ort.ts'
 export interface GraphSessionOptions {
   readonly threads: number
   readonly maxContextTokens: number
+  /** Tokens that a sequence's KV grows by. */
+  readonly blockSize: number
   /** Most tokens of one run. */
   readonly maxTokens: number
 }
@@ -93,6 +95,7 @@ export class GraphSession {
       type: kvType,
       isShared: sharesKvBuffer,
       maxTokens: this.#options.maxContextTokens,
+      growTokens: this.#options.blockSize,
     })
   }
 

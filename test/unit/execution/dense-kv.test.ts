@@ -10,6 +10,7 @@ const SHAPE: DenseKvShape = {
   type: 'F32',
   isShared: false,
   maxTokens: 700,
+  growTokens: 64,
 }
 
 /** What is stored for a token says which tensor, head, token and place it is of. */

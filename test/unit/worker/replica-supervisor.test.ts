@@ -231,6 +231,20 @@ describe('an engine that hangs', () => {
     expect(listener.lost[0]?.error.message).toContain('it has not answered for 20 s')
   })
 
+  it('in its event loop while its model blocks that is given as long as a step', async () => {
+    const supervised = make('blocks-thread')
+    await supervised.supervisor.start()
+    const listener = new Listener()
+    supervised.submit(listener, { promptIds: [BLOCKS] })
+    await new Promise((resolve) => setImmediate(resolve))
+    const restarting = supervised.state('restarting')
+    for (let seconds = 2; seconds <= 298; seconds += 2) supervised.timer.advance(2_000)
+    expect(supervised.states).toEqual(['starting', 'ready'])
+    supervised.timer.advance(6_000)
+    await restarting
+    expect(listener.lost[0]?.error.message).toMatch(/for (?:298|30\d) s/)
+  })
+
   it('in a kernel is killed when no step has ended for 300 s although it answers', async () => {
     const supervised = await started()
     const listener = new Listener()
