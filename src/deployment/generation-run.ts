@@ -161,6 +161,7 @@ export class GenerationRun implements SequenceListener {
     )
     const { minTokens } = sampling
     const domain = cacheDomain(this.#request)
+    let firstId: SequenceId | null = null
     return Array.from({ length: numChoices }, (_, choice) => {
       const id = this.#tools.nextSequenceId()
       this.#choices.set(id, new ChoiceStream({ id, choice, tokenizer, stops, minTokens }))
@@ -171,7 +172,9 @@ export class GenerationRun implements SequenceListener {
         // The same for every choice, so they are computed once.
         promptLogprobs: choice === 0 ? sampling.promptLogprobs : null,
       }
-      const own = { id, choice, promptIds, params, cacheDomain: domain }
+      firstId ??= id
+      const shared = choice === 0 ? {} : { leader: firstId }
+      const own = { id, choice, promptIds, params, cacheDomain: domain, ...shared }
       return { ...own, tier: serviceTier, tenant: principal, maxQueueMs }
     })
   }

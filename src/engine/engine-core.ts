@@ -107,7 +107,8 @@ export class EngineCore {
     if (spec.maxQueueMs !== null) refuseLongWait(this.#predictedWaitMs(), spec.maxQueueMs)
     this.#numArrivals += 1
     this.#sequences.set(spec.id, sequence)
-    this.#scheduler.add(sequence)
+    const leader = spec.leader === undefined ? undefined : this.#sequences.get(spec.leader)
+    this.#scheduler.add(sequence, leader ?? null)
   }
 
   /**

@@ -22,7 +22,7 @@
  */
 
 import { invariant } from '../base/errors.ts'
-import type { BlockId, SequenceId } from '../base/ids.ts'
+import type { SequenceId } from '../base/ids.ts'
 import { BlockPool } from './block-pool.ts'
 import {
   attachBlocks,
@@ -35,7 +35,9 @@ import { Deadlines } from './deadlines.ts'
 import { canDraft, DraftState, Drafts } from './drafts.ts'
 import type { BatchLimits } from './executor.ts'
 import { FairQueue } from './fair-queue.ts'
+import { Followers } from './followers.ts'
 import { numDrawRows, numReusableTokens } from './logits-rows.ts'
+import { PoolRoom } from './pool-room.ts'
 import type { PrefixCache } from './prefix-cache.ts'
 import type { TargetItl } from './scheduling-options.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
@@ -69,23 +71,25 @@ export class Scheduler {
   readonly #prefixCache: PrefixCache | null
   readonly #queue = new FairQueue()
   readonly #deadlines = new Deadlines()
+  readonly #followers: Followers
   readonly #limits: BatchLimits
   readonly #budget: StepBudget
   readonly #drafts: Drafts | null
-  /** Blocks that running sequences still lack for tokens they already know; kept while sequences are let in. */
-  #numPromised = 0
+  readonly #room: PoolRoom
 
   constructor(limits: BatchLimits, options: SchedulerOptions = {}) {
     const { prefixCache = null, targetItl = 'off', maxDraftTokens = 0 } = options
     this.#limits = limits
     this.#prefixCache = prefixCache
+    this.#followers = new Followers(limits.blockSize)
     this.#budget = new StepBudget(limits, this.costModel, targetItl)
     this.#drafts = maxDraftTokens > 0 ? new Drafts(this.costModel, maxDraftTokens) : null
     this.pool = new BlockPool(limits.numBlocks, prefixCache?.forget)
+    this.#room = new PoolRoom(this.pool, limits.blockSize)
   }
 
   get numWaiting(): number {
-    return this.#queue.size
+    return this.#queue.size + this.#followers.size
   }
 
   /** Known tokens of everyone who waits. */
@@ -93,10 +97,15 @@ export class Scheduler {
     return this.#queue.numTokens
   }
 
-  /** Queue a new sequence, younger than all before it. The caller has checked that the pool can ever hold it. */
-  add(sequence: Sequence): void {
-    this.#queue.push(sequence)
+  /**
+   * Queue a new sequence, younger than all before it. The caller has checked that the pool can ever hold it.
+   *
+   * @param leader - one with the same prompt whose blocks it can share
+   */
+  add(sequence: Sequence, leader: Sequence | null = null): void {
     this.#deadlines.add(sequence)
+    const sharesBlocks = leader !== null && this.#prefixCache !== null
+    if (!sharesBlocks || !this.#followers.hold(sequence, leader)) this.#queue.push(sequence)
   }
 
   /**
@@ -121,6 +130,8 @@ export class Scheduler {
    */
   settle(sequence: Sequence, numDrawn: number): void {
     this.#prefixCache?.publish(sequence, this.pool)
+    if (numDrawn > 0 && sequence.followers.length > 0)
+      for (const follower of this.#followers.release(sequence)) this.#queue.push(follower)
     if (sequence.numDraftTokens === 0) return
     this.#drafts?.learn(sequence, numDrawn - 1)
     sequence.numDraftTokens = 0
@@ -150,12 +161,19 @@ export class Scheduler {
 
   /** Take a sequence that has not been admitted, or was preempted, out of the queue. */
   removeWaiting(sequence: Sequence): void {
-    this.#queue.remove(sequence)
     this.#deadlines.remove(sequence)
+    this.#takeOut(sequence)
   }
 
-  /** The sequence has ended; its tenant has one less. */
+  #takeOut(sequence: Sequence): void {
+    if (sequence.leader === null) this.#queue.remove(sequence)
+    else this.#followers.remove(sequence)
+  }
+
+  /** The sequence has ended; its tenant has one less, and whoever waited for it goes on without it. */
   forget(sequence: Sequence): void {
+    const successor = this.#followers.succeed(sequence)
+    if (successor !== null) this.#queue.push(successor)
     this.#queue.forget(sequence)
   }
 
@@ -174,7 +192,7 @@ export class Scheduler {
     for (;;) {
       const sequence = this.#deadlines.takeExpired(nowMs)
       if (sequence === null) return
-      this.#queue.remove(sequence)
+      this.#takeOut(sequence)
       this.expired.push(sequence)
     }
   }
@@ -272,7 +290,7 @@ export class Scheduler {
    */
   #admit(nowMs: number): void {
     if (this.#queue.size === 0) return
-    this.#numPromised = this.#countPromised()
+    this.#room.count(this.running)
     let blockedBy: BlockedBy | null = this.preempted.length > 0 ? 'a preemption' : null
     while (blockedBy === null) {
       const sequence = this.#queue.next()
@@ -294,7 +312,7 @@ export class Scheduler {
     const victim = chooseVictim(this.running, sequence.rank + 1)
     if (victim < 0) return this.#isFull ? 'a place' : 'blocks'
     this.#preempt(victim)
-    this.#numPromised = this.#countPromised()
+    this.#room.count(this.running)
     return null
   }
 
@@ -303,9 +321,7 @@ export class Scheduler {
   }
 
   #hasRoom(sequence: Sequence, numHits: number): boolean {
-    if (this.#isFull) return false
-    const numFree = this.pool.numFree - this.#numPromised
-    return this.#numNeededBlocks(sequence, numHits) <= numFree
+    return !this.#isFull && this.#room.fits(sequence, this.#prefixCache?.matched, numHits)
   }
 
   /** False when not even one token of it fits in this step. */
@@ -329,7 +345,7 @@ export class Scheduler {
     this.admitted.push(sequence)
     this.#budget.takePrompt(sequence, numTokens)
     this.#share(sequence, numTokens)
-    this.#numPromised += this.#numLackingBlocks(sequence)
+    this.#room.promise(sequence)
     return true
   }
 
@@ -341,16 +357,6 @@ export class Scheduler {
       index -= 1
     }
     this.running[index] = sequence
-  }
-
-  /** Free blocks that admitting costs: fresh ones, and cached ones among the hits that nobody else holds. */
-  #numNeededBlocks(sequence: Sequence, numHits: number): number {
-    let numNeeded = numBlocksFor(sequence.numTokens, this.#limits.blockSize) - numHits
-    for (let index = 0; index < numHits; index++) {
-      const block = this.#prefixCache!.matched[index]! as BlockId
-      if (this.pool.refCount(block) === 0) numNeeded += 1
-    }
-    return numNeeded
   }
 
   #attachPrefix(sequence: Sequence, numHits: number): void {
@@ -370,18 +376,6 @@ export class Scheduler {
     growBlockTable(sequence, numBlocksFor(numKvTokens, this.#limits.blockSize), this.pool)
     sequence.numScheduledTokens = numTokens
     this.#queue.charge(sequence, numTokens, numDrawRows(sequence, numTokens) > 0)
-  }
-
-  #countPromised(): number {
-    let numPromised = 0
-    for (let index = 0; index < this.running.length; index++)
-      numPromised += this.#numLackingBlocks(this.running[index]!)
-    return numPromised
-  }
-
-  #numLackingBlocks(sequence: Sequence): number {
-    const numNeeded = numBlocksFor(sequence.numTokens, this.#limits.blockSize)
-    return Math.max(0, numNeeded - sequence.numBlocks)
   }
 
   /** Check pool, cache and queue, for `checkScheduler`. */

@@ -108,6 +108,9 @@ export class Sequence {
   isCancelRequested: boolean
   readonly #blockSize: number
 
+  /** Whom it waits for, and who waits for it; owned by `Followers`. */
+  leader: Sequence | null
+  followers: Sequence[]
   /** Neighbours in the list it waits in; owned by `WaitingQueue`. */
   queuePrevious: Sequence | null
   queueNext: Sequence | null
@@ -151,6 +154,8 @@ export class Sequence {
     this.stopTokenId = -1
     this.isCancelRequested = false
     this.#blockSize = options.blockSize
+    this.leader = null
+    this.followers = []
     this.queuePrevious = null
     this.queueNext = null
   }

@@ -169,6 +169,14 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
       try {
         core.add(spec)
         ledger.specs.set(spec.id, spec)
+        // Choices of one request, which wait for the first one's prompt.
+        for (let choice = 0; random.chance(0.3); choice++) {
+          const { promptLogprobs } = spec.params
+          const params = { ...spec.params, promptLogprobs: choice === 0 ? promptLogprobs : null }
+          const sibling = { ...spec, params, choice, id: nextId++ as SequenceId, leader: spec.id }
+          core.add(sibling)
+          ledger.specs.set(sibling.id, sibling)
+        }
       } catch (error) {
         expect(error).toMatchObject({ code: 'ENGINE_QUEUE_TOO_LONG' })
         ledger.numRefused += 1

@@ -33,12 +33,22 @@ export interface SpecParts extends Partial<SamplingParams> {
   readonly cacheDomain?: number
   readonly tier?: ServiceTier
   readonly tenant?: string
+  readonly leader?: number
   readonly maxQueueMs?: number
 }
 
 export function makeSpec(id: number, parts: SpecParts = {}): SequenceSpec {
-  const { promptIds, promptTokens, choice, cacheDomain, tier, tenant, maxQueueMs, ...params } =
-    parts
+  const {
+    promptIds,
+    promptTokens,
+    choice,
+    cacheDomain,
+    tier,
+    tenant,
+    leader,
+    maxQueueMs,
+    ...params
+  } = parts
   return {
     id: id as SequenceId,
     promptIds:
@@ -48,6 +58,7 @@ export function makeSpec(id: number, parts: SpecParts = {}): SequenceSpec {
     cacheDomain: Int32Array.of(0, 0, 0, cacheDomain ?? 0),
     tier: tier ?? 'default',
     tenant: tenant ?? 'local',
+    ...(leader === undefined ? {} : { leader: leader as SequenceId }),
     maxQueueMs: maxQueueMs ?? null,
   }
 }

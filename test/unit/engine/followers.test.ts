@@ -1,0 +1,94 @@
+import { describe, expect, it } from 'vitest'
+import type { SequenceId } from '../../../src/base/ids.ts'
+import {
+  makeSpec,
+  makeTestEngine,
+  type SpecParts,
+  tokensOf,
+} from '../../support/engine-builders.ts'
+
+const prompt = Array.from({ length: 14 }, (_, index) => (index * 7) % 2)
+const ON = { prefixCache: true }
+
+function choices(count: number, parts: SpecParts = {}) {
+  return Array.from({ length: count }, (_, choice) =>
+    makeSpec(choice + 1, {
+      promptIds: prompt,
+      choice,
+      ...parts,
+      ...(choice === 0 ? {} : { leader: 1 }),
+    }),
+  )
+}
+
+describe('choices of one request', () => {
+  it('compute their prompt once and hold its full blocks together', async () => {
+    const { core, executor } = makeTestEngine({ scheduling: ON, limits: { numBlocks: 32 } })
+    for (const spec of choices(4)) core.add(spec)
+    expect(core.stats()).toMatchObject({ numWaiting: 4 })
+    await core.step()
+    expect(core.stats()).toMatchObject({ numRunning: 1, numWaiting: 3, numScheduledTokens: 14 })
+    await core.step()
+    // The leader's next token, and of each follower the two tokens that fill no block.
+    expect(core.stats()).toMatchObject({ numRunning: 4, numScheduledTokens: 7 })
+    expect(core.stats().numFreeBlocks).toBe(32 - 3 - 4)
+    expect(executor.numExecutions).toBe(2)
+    core.checkIntegrity()
+  })
+
+  it('answer as they would alone', async () => {
+    const alone = makeTestEngine({ limits: { numBlocks: 32 } })
+    const together = makeTestEngine({ scheduling: ON, limits: { numBlocks: 32 } })
+    for (const spec of choices(4)) {
+      alone.core.add({ ...makeSpec(spec.id, { promptIds: prompt }), choice: spec.choice })
+      together.core.add(spec)
+    }
+    const [expected, updates] = [await alone.drain(), await together.drain()]
+    for (const id of [1, 2, 3, 4]) expect(tokensOf(updates, id)).toEqual(tokensOf(expected, id))
+  })
+
+  it('go on when the first one is cancelled before its prompt was computed', async () => {
+    const { core, drain } = makeTestEngine({ scheduling: ON, limits: { maxNumBatchedTokens: 8 } })
+    for (const spec of choices(3)) core.add(spec)
+    await core.step()
+    core.cancel(1 as SequenceId)
+    core.cancel(3 as SequenceId)
+    core.checkIntegrity()
+    const updates = await drain()
+    expect(
+      updates.filter(({ finish }) => finish !== null).map(({ id, finish }) => [id, finish]),
+    ).toEqual([
+      [1, 'cancelled'],
+      [3, 'cancelled'],
+      [2, 'length'],
+    ])
+  })
+
+  it('are given up at their deadline like everyone who waits', async () => {
+    const { core, clock, drain } = makeTestEngine({
+      scheduling: ON,
+      limits: { maxNumBatchedTokens: 4 },
+    })
+    for (const spec of choices(2, { maxQueueMs: 10 })) core.add(spec)
+    await core.step()
+    clock.ms = 11
+    const updates = await drain()
+    const ends = updates.filter(({ finish }) => finish !== null)
+    expect(ends.map(({ id, finish }) => [id, finish])).toEqual([
+      [2, 'error'],
+      [1, 'length'],
+    ])
+  })
+
+  it('do not wait without a prefix cache, nor when the prompt fills no block', async () => {
+    for (const [scheduling, promptIds] of [
+      [{}, prompt],
+      [ON, prompt.slice(0, 4)],
+    ] as const) {
+      const { core } = makeTestEngine({ scheduling, limits: { maxNumBatchedTokens: 64 } })
+      for (const spec of choices(2, { promptIds: [...promptIds] })) core.add(spec)
+      await core.step()
+      expect(core.stats().numRunning).toBe(2)
+    }
+  })
+})
