@@ -44,7 +44,7 @@ const MAX_KINDS = 4096
  *
  * Cost: one pass over the fields, some 50 ms for a decoder of 30 layers; no weight is read.
  */
-export async function readGraphFile(reader: WireReader): Promise<OnnxGraph> {
+export function readGraphFile(reader: WireReader): OnnxGraph {
   const parts: GraphParts = {
     irVersion: 0,
     producer: '',
@@ -58,14 +58,14 @@ export async function readGraphFile(reader: WireReader): Promise<OnnxGraph> {
     initializers: new Set(),
     hasGraph: false,
   }
-  for await (const field of reader.fields({ start: 0, end: reader.size }, 'the model')) {
+  for (const field of reader.fields({ start: 0, end: reader.size }, 'the model')) {
     if (field.number === 1) parts.irVersion = integerOf(reader, field, 'the IR version')
-    else if (field.number === 2) parts.producer = await nameOf(reader, field, 'the producer')
+    else if (field.number === 2) parts.producer = nameOf(reader, field, 'the producer')
     else if (field.number === 7) {
       if (parts.hasGraph) throw reader.bad(field.start, 'the graph', 'one graph', 'a second one')
       parts.hasGraph = true
-      await readGraph(reader, delimited(reader, field, 'the graph'), parts, 0)
-    } else if (field.number === 8) await readOpset(reader, field, parts)
+      readGraph(reader, delimited(reader, field, 'the graph'), parts, 0)
+    } else if (field.number === 8) readOpset(reader, field, parts)
   }
   if (!parts.hasGraph) throw reader.bad(reader.size, 'the graph', 'a graph', 'none')
   return {
@@ -75,11 +75,11 @@ export async function readGraphFile(reader: WireReader): Promise<OnnxGraph> {
   }
 }
 
-async function readOpset(reader: WireReader, field: WireField, parts: GraphParts): Promise<void> {
+function readOpset(reader: WireReader, field: WireField, parts: GraphParts): void {
   let domain = ''
   let version = 0
-  for await (const part of reader.fields(delimited(reader, field, 'an opset'), 'an opset')) {
-    if (part.number === 1) domain = await nameOf(reader, part, 'the domain of an opset')
+  for (const part of reader.fields(delimited(reader, field, 'an opset'), 'an opset')) {
+    if (part.number === 1) domain = nameOf(reader, part, 'the domain of an opset')
     if (part.number === 2) version = integerOf(reader, part, 'the version of an opset')
   }
   if (parts.opsets.size >= MAX_KINDS) {
@@ -88,44 +88,34 @@ async function readOpset(reader: WireReader, field: WireField, parts: GraphParts
   parts.opsets.set(domain === 'ai.onnx' ? '' : domain, version)
 }
 
-async function readGraph(
-  reader: WireReader,
-  range: WireRange,
-  parts: GraphParts,
-  depth: number,
-): Promise<void> {
+function readGraph(reader: WireReader, range: WireRange, parts: GraphParts, depth: number): void {
   if (depth > MAX_DEPTH) {
     throw reader.bad(range.start, 'a subgraph', `at most ${MAX_DEPTH} levels`, 'more')
   }
-  for await (const field of reader.fields(range, 'a graph')) {
+  for (const field of reader.fields(range, 'a graph')) {
     if (field.number === 1) {
-      await readNode(reader, delimited(reader, field, 'a node'), parts, depth)
+      readNode(reader, delimited(reader, field, 'a node'), parts, depth)
     } else if (field.number === 5) {
-      const name = await readTensor(reader, delimited(reader, field, 'a weight'), parts)
+      const name = readTensor(reader, delimited(reader, field, 'a weight'), parts)
       if (depth === 0) parts.initializers.add(name)
     } else if (depth === 0 && (field.number === 11 || field.number === 12)) {
       const values = field.number === 11 ? parts.inputs : parts.outputs
       if (values.length >= MAX_VALUES) {
         throw reader.bad(field.start, 'inputs or outputs', `at most ${MAX_VALUES}`, 'more')
       }
-      values.push(await readValueInfo(reader, delimited(reader, field, 'an input or output')))
+      values.push(readValueInfo(reader, delimited(reader, field, 'an input or output')))
     }
   }
 }
 
-async function readNode(
-  reader: WireReader,
-  range: WireRange,
-  parts: GraphParts,
-  depth: number,
-): Promise<void> {
+function readNode(reader: WireReader, range: WireRange, parts: GraphParts, depth: number): void {
   let operator = ''
   let domain = ''
-  for await (const field of reader.fields(range, 'a node')) {
-    if (field.number === 4) operator = await nameOf(reader, field, 'the operator of a node')
-    else if (field.number === 7) domain = await nameOf(reader, field, 'the domain of a node')
+  for (const field of reader.fields(range, 'a node')) {
+    if (field.number === 4) operator = nameOf(reader, field, 'the operator of a node')
+    else if (field.number === 7) domain = nameOf(reader, field, 'the domain of a node')
     else if (field.number === 5) {
-      await readAttribute(reader, delimited(reader, field, 'an attribute'), parts, depth)
+      readAttribute(reader, delimited(reader, field, 'an attribute'), parts, depth)
     }
   }
   const key = domain === '' || domain === 'ai.onnx' ? operator : `${domain}:${operator}`
@@ -137,21 +127,21 @@ async function readNode(
 }
 
 /** Tensors and subgraphs inside of an attribute, and the one integer that says how products are computed. */
-async function readAttribute(
+function readAttribute(
   reader: WireReader,
   range: WireRange,
   parts: GraphParts,
   depth: number,
-): Promise<void> {
+): void {
   let name = ''
   let integer = 0
-  for await (const field of reader.fields(range, 'an attribute')) {
-    if (field.number === 1) name = await nameOf(reader, field, 'the name of an attribute')
+  for (const field of reader.fields(range, 'an attribute')) {
+    if (field.number === 1) name = nameOf(reader, field, 'the name of an attribute')
     if (field.number === 3) integer = integerOf(reader, field, 'an attribute')
     if (field.number === 5 || field.number === 10) {
-      await readTensor(reader, delimited(reader, field, 'a constant'), parts)
+      readTensor(reader, delimited(reader, field, 'a constant'), parts)
     } else if (field.number === 6 || field.number === 11) {
-      await readGraph(reader, delimited(reader, field, 'a subgraph'), parts, depth + 1)
+      readGraph(reader, delimited(reader, field, 'a subgraph'), parts, depth + 1)
     }
   }
   if (name === 'accuracy_level' && integer === INT8_ACCURACY) parts.hasInt8Products = true

@@ -48,6 +48,6 @@ export function integerOf(reader: WireReader, field: WireField, what: string): n
   throw reader.bad(field.start, what, 'an integer', 'another wire type')
 }
 
-export function nameOf(reader: WireReader, field: WireField, what: string): Promise<string> {
+export function nameOf(reader: WireReader, field: WireField, what: string): string {
   return reader.text(delimited(reader, field, what), what, MAX_NAME_BYTES)
 }

@@ -24,12 +24,8 @@ interface TensorHead {
 }
 
 /** Add the tensor to `parts`. @returns its name */
-export async function readTensor(
-  reader: WireReader,
-  range: WireRange,
-  parts: GraphParts,
-): Promise<string> {
-  const head = await readHead(reader, range)
+export function readTensor(reader: WireReader, range: WireRange, parts: GraphParts): string {
+  const head = readHead(reader, range)
   const what = `weight "${head.name}"`
   const type = elementType(head.type)
   if (type === undefined) {
@@ -57,7 +53,7 @@ export async function readTensor(
   return head.name
 }
 
-async function readHead(reader: WireReader, range: WireRange): Promise<TensorHead> {
+function readHead(reader: WireReader, range: WireRange): TensorHead {
   const head: TensorHead = {
     name: '',
     dims: [],
@@ -66,16 +62,16 @@ async function readHead(reader: WireReader, range: WireRange): Promise<TensorHea
     isExternal: false,
     external: new Map(),
   }
-  for await (const field of reader.fields(range, 'a weight')) {
+  for (const field of reader.fields(range, 'a weight')) {
     switch (field.number) {
       case 1:
-        await addDims(reader, field, head)
+        addDims(reader, field, head)
         break
       case 2:
         head.type = integerOf(reader, field, 'the type of a weight')
         break
       case 8:
-        head.name = await nameOf(reader, field, 'the name of a weight')
+        head.name = nameOf(reader, field, 'the name of a weight')
         break
       case 4:
       case 5:
@@ -87,7 +83,7 @@ async function readHead(reader: WireReader, range: WireRange): Promise<TensorHea
         head.inlineBytes += field.end - field.start
         break
       case 13:
-        await readEntry(reader, delimited(reader, field, 'external data'), head.external)
+        readEntry(reader, delimited(reader, field, 'external data'), head.external)
         break
       case 14:
         head.isExternal = integerOf(reader, field, 'the place of a weight') === EXTERNAL
@@ -97,24 +93,20 @@ async function readHead(reader: WireReader, range: WireRange): Promise<TensorHea
   return head
 }
 
-async function addDims(reader: WireReader, field: WireField, head: TensorHead): Promise<void> {
-  head.dims.push(...(await reader.integers(field, 'the shape of a weight', MAX_RANK)))
+function addDims(reader: WireReader, field: WireField, head: TensorHead): void {
+  head.dims.push(...reader.integers(field, 'the shape of a weight', MAX_RANK))
   const isBad = head.dims.length > MAX_RANK || head.dims.some((extent) => extent > MAX_EXTENT)
   if (!isBad) return
   const expected = `at most ${MAX_RANK} dimensions below 2^53`
   throw reader.bad(field.start, 'the shape of a weight', expected, `${head.dims.slice(0, 20)}`)
 }
 
-async function readEntry(
-  reader: WireReader,
-  range: WireRange,
-  entries: Map<string, string>,
-): Promise<void> {
+function readEntry(reader: WireReader, range: WireRange, entries: Map<string, string>): void {
   let key = ''
   let value = ''
-  for await (const field of reader.fields(range, 'external data')) {
-    if (field.number === 1) key = await nameOf(reader, field, 'a key of external data')
-    if (field.number === 2) value = await nameOf(reader, field, 'a value of external data')
+  for (const field of reader.fields(range, 'external data')) {
+    if (field.number === 1) key = nameOf(reader, field, 'a key of external data')
+    if (field.number === 2) value = nameOf(reader, field, 'a value of external data')
   }
   if (entries.size < 16) entries.set(key, value)
 }

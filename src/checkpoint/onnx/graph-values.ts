@@ -8,61 +8,52 @@ const MAX_RANK = 16
 /** Extents are int64; above this one is no tensor's, but a negative number: unknown. */
 const MAX_EXTENT = 2 ** 40
 
-export async function readValueInfo(reader: WireReader, range: WireRange): Promise<OnnxValue> {
+export function readValueInfo(reader: WireReader, range: WireRange): OnnxValue {
   let name = ''
   let type: WireRange | null = null
-  for await (const field of reader.fields(range, 'an input or output')) {
-    if (field.number === 1) name = await nameOf(reader, field, 'the name of an input or output')
+  for (const field of reader.fields(range, 'an input or output')) {
+    if (field.number === 1) name = nameOf(reader, field, 'the name of an input or output')
     if (field.number === 2) type = delimited(reader, field, 'the type of an input or output')
   }
   if (type === null) return { name, type: 'no type', shape: [] }
   let tensor: WireRange | null = null
-  for await (const field of reader.fields(type, 'a type')) {
+  for (const field of reader.fields(type, 'a type')) {
     // 1 = dense tensor; sequences, maps and sparse tensors have other numbers.
     if (field.number === 1) tensor = delimited(reader, field, 'a tensor type')
   }
   if (tensor === null) return { name, type: 'no tensor', shape: [] }
-  return { name, ...(await readTensorType(reader, tensor)) }
+  return { name, ...readTensorType(reader, tensor) }
 }
 
-async function readTensorType(
-  reader: WireReader,
-  range: WireRange,
-): Promise<Omit<OnnxValue, 'name'>> {
+function readTensorType(reader: WireReader, range: WireRange): Omit<OnnxValue, 'name'> {
   let type = 'no type'
   let shape: (number | string | null)[] = []
-  for await (const field of reader.fields(range, 'a tensor type')) {
+  for (const field of reader.fields(range, 'a tensor type')) {
     if (field.number === 1) {
       const number = integerOf(reader, field, 'an element type')
       type = elementType(number)?.name ?? `type ${number}`
     }
-    if (field.number === 2) shape = await readShape(reader, delimited(reader, field, 'a shape'))
+    if (field.number === 2) shape = readShape(reader, delimited(reader, field, 'a shape'))
   }
   return { type, shape }
 }
 
-async function readShape(
-  reader: WireReader,
-  range: WireRange,
-): Promise<(number | string | null)[]> {
+function readShape(reader: WireReader, range: WireRange): (number | string | null)[] {
   const shape: (number | string | null)[] = []
-  for await (const field of reader.fields(range, 'a shape')) {
+  for (const field of reader.fields(range, 'a shape')) {
     if (field.number !== 1) continue
     if (shape.length === MAX_RANK) {
       throw reader.bad(field.start, 'a shape', `at most ${MAX_RANK} dimensions`, 'more')
     }
-    shape.push(await readDimension(reader, delimited(reader, field, 'a dimension')))
+    shape.push(readDimension(reader, delimited(reader, field, 'a dimension')))
   }
   return shape
 }
 
-async function readDimension(
-  reader: WireReader,
-  range: WireRange,
-): Promise<number | string | null> {
+function readDimension(reader: WireReader, range: WireRange): number | string | null {
   let dimension: number | string | null = null
-  for await (const field of reader.fields(range, 'a dimension')) {
-    if (field.number === 2) dimension = await nameOf(reader, field, 'the name of a dimension')
+  for (const field of reader.fields(range, 'a dimension')) {
+    if (field.number === 2) dimension = nameOf(reader, field, 'the name of a dimension')
     if (field.number !== 1) continue
     const extent = integerOf(reader, field, 'a dimension')
     dimension = extent > MAX_EXTENT ? null : extent

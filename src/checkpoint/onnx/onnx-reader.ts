@@ -53,7 +53,9 @@ async function readExported(folder: string, named: string | null): Promise<Expor
   const metadata = await readMetadata(folder, genai)
   const graphs = await listGraphs(folder)
   const choice = await chooseFile(folder, named, graphs, genai)
-  const graph = await withFile(choice.graphFile, (file) => readGraphFile(new WireReader(file)))
+  const graph = await withFile(choice.graphFile, async (file) =>
+    readGraphFile(new WireReader(file)),
+  )
   const externalFiles = await checkExternalFiles(choice.graphFile, graph)
   const configFile = genai === null ? join(folder, CONFIG) : genaiFile
   const exported = describe({ choice, graph, configFile, metadata, genai })

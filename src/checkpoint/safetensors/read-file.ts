@@ -3,6 +3,7 @@
  * only, since a pipe could block for ever. Owns the handle while it reads; knows no format.
  */
 
+import { readSync } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { ServingError } from '../../base/errors.ts'
 import { checkpointError, errorAt, readFailure } from '../errors.ts'
@@ -17,6 +18,8 @@ export interface OpenFile {
    * @throws ServingError CHECKPOINT_CHANGED, CHECKPOINT_UNREADABLE
    */
   read(offset: number, numBytes: number): Promise<Buffer>
+  /** The same without a promise, for formats whose parts are far smaller than a read. */
+  readNow(offset: number, numBytes: number): Buffer
 }
 
 /** @throws ServingError CHECKPOINT_NOT_FOUND, CHECKPOINT_UNREADABLE, CHECKPOINT_UNSUPPORTED_KIND, what `use` throws */
@@ -30,7 +33,13 @@ export async function withFile<T>(file: string, use: (opened: OpenFile) => Promi
     }
     handle = await open(file, 'r')
     const { size } = await handle.stat()
-    return await use({ file, size, read: readerOf(handle, file, size) })
+    const { fd } = handle
+    return await use({
+      file,
+      size,
+      read: readerOf(handle, file, size),
+      readNow: (offset, numBytes) => readNow({ file, fd, size }, offset, numBytes),
+    })
   } catch (cause) {
     if (cause instanceof ServingError) throw cause
     throw readFailure(file, 0, cause)
@@ -78,4 +87,21 @@ function readerOf(handle: FileHandle, file: string, size: number): OpenFile['rea
     }
     return bytes
   }
+}
+
+function readNow(
+  { file, fd, size }: { readonly file: string; readonly fd: number; readonly size: number },
+  offset: number,
+  numBytes: number,
+): Buffer {
+  const bytes = Buffer.allocUnsafe(numBytes)
+  for (let filled = 0; filled < numBytes; ) {
+    const bytesRead = readSync(fd, bytes, filled, numBytes - filled, offset + filled)
+    if (bytesRead === 0) {
+      const details = { file, expected: size, got: offset + filled }
+      throw checkpointError('CHECKPOINT_CHANGED', { details })
+    }
+    filled += bytesRead
+  }
+  return bytes
 }
