@@ -52,8 +52,7 @@ export const deepseekV3: ModelDefinition = defineDecoder({
       experts: { ...GGUF_EXPERTS, correction: 'exp_probs_b.bias' },
       latent: {
         joined: 'attn_kv_b.weight',
-        key: 'attn_k_b.weight',
-        value: 'attn_v_b.weight',
+        apart: { key: 'attn_k_b.weight', value: 'attn_v_b.weight' },
       },
     },
     safetensors: {

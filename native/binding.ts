@@ -59,6 +59,12 @@ export interface NativeWeightPart {
   readonly shape: readonly number[]
   /** `columns`: a matrix stored `[inFeatures, outFeatures]`, turned over when it is packed. Default `rows`. */
   readonly layout?: 'rows' | 'columns'
+  /** Of MXFP4 in rows whose exponents lie apart from the blocks in these bytes: one byte a block. */
+  readonly exponents?: {
+    readonly file: string
+    readonly offset: number
+    readonly byteLength: number
+  }
   /** Of a quantized `linear` whose codes these bytes are; `format` is then only a name for messages. */
   readonly quantization?: NativeQuantization
   /** Written in this format while it is packed; absent = as stored. Of a `linear` only. */

@@ -48,14 +48,8 @@ export const expertMlp: Block = {
         correction:
           experts.hasCorrection && correction !== undefined ? layer.tensor(correction) : null,
       },
-      gateUp: family(layer, experts, names.gateUp, names.gateUpBias),
-      down: family(
-        layer,
-        experts,
-        [names.down],
-        names.downBias === undefined ? [] : [names.downBias],
-      ),
-      layout: names.layout ?? 'rows',
+      gateUp: family(layer, names.gateUp, names.gateUpBias),
+      down: family(layer, [names.down], names.downBias === undefined ? [] : [names.downBias]),
       unit: { ...experts.unit, layout: isInterleaved ? 'interleaved' : 'halves' },
     })
     return experts.shared === null ? routed : layer.builder.add(shared(layer, x), routed)
@@ -79,7 +73,9 @@ function matrices(
   const all = [...gateUp.map((name) => [name, rows, hiddenSize] as const)]
   return [...all, [down, hiddenSize, size] as const].flatMap(([name, outs, ins]) => {
     const shape = layout === 'columns' ? [ins, outs] : [outs, ins]
-    if (isStacked(name)) return [{ name, shape: [numExperts, ...shape] }]
+    // Blocks lie along the inputs, so matrices in blocks are rows wherever dense ones are columns.
+    const otherShape = [numExperts, outs, ins]
+    if (isStacked(name)) return [{ name, shape: [numExperts, ...shape], otherShape }]
     return Array.from({ length: numExperts }, (_, i) => ({ name: nameOf(name, i), shape }))
   })
 }
@@ -107,10 +103,10 @@ function vectors(
 /** One list of matrices an expert, and their biases. */
 function family(
   layer: DecoderLayer,
-  { numExperts, hasBias }: ExpertsConfig,
   names: readonly string[],
   biases: readonly string[] = [],
 ): FamilyTensors {
+  const { numExperts = 0, hasBias = false } = layer.model.experts ?? {}
   const members = (all: readonly string[]): (readonly TensorInfo[])[] => {
     const stacks = all.map((name) => (isStacked(name) ? layer.tensor(name) : null))
     return Array.from({ length: numExperts }, (_, expert) =>
@@ -120,7 +116,10 @@ function family(
       }),
     )
   }
-  return { weights: members(names), biases: hasBias ? members(biases) : null }
+  const weights = members(names)
+  const isInBlocks = weights[0]?.[0]?.exponents !== undefined
+  const layout = isInBlocks ? 'rows' : (layer.names.experts.layout ?? 'rows')
+  return { weights, biases: hasBias ? members(biases) : null, layout }
 }
 
 function sharedTensors(

@@ -36,13 +36,16 @@ function parts({ config, names }: LayerShape): readonly LayerTensor[] {
           { part: 'attn_q_a_norm', shape: [queryRank], bias: false },
           { part: 'attn_q_b', shape: [queryWidth, queryRank], bias: false },
         ]
-  const { joined, key, value } = names.latent
-  const isSplit = key !== undefined && value !== undefined
-  const joinedShape = [numHeads * (nopeDim + valueDim), kvRank]
-  const made: LayerTensor[] = [{ name: joined, shape: joinedShape, isOptional: isSplit }]
-  if (isSplit) {
-    made.push({ name: key, shape: [numHeads, kvRank, nopeDim], isOptional: true })
-    made.push({ name: value, shape: [numHeads, valueDim, kvRank], isOptional: true })
+  const stored = names.latent
+  const pair = 'joined' in stored ? stored.others : stored
+  const isOptional = 'joined' in stored
+  const made: LayerTensor[] = []
+  if ('joined' in stored) {
+    made.push({ name: stored.joined, shape: [numHeads * (nopeDim + valueDim), kvRank] })
+  }
+  if (pair !== null) {
+    made.push({ name: pair.key, shape: [numHeads, kvRank, nopeDim], isOptional })
+    made.push({ name: pair.value, shape: [numHeads, valueDim, kvRank], isOptional })
   }
   return [
     ...query,
@@ -106,17 +109,17 @@ interface HeadMatrices {
 function perHead(layer: DecoderLayer): HeadMatrices {
   const { numHeads } = layer.model
   const { nopeDim, valueDim } = latentOf(layer.model)
-  const { joined, key, value } = layer.names.latent
+  const stored = layer.names.latent
   const heads = Array.from({ length: numHeads }, (_, head) => head)
-  if (key !== undefined && value !== undefined && !layer.has(joined)) {
-    const [keys, values] = [layer.tensor(key), layer.tensor(value)]
+  if (!('joined' in stored)) {
+    const [keys, values] = [layer.tensor(stored.key), layer.tensor(stored.value)]
     return {
       keys: heads.map((head) => memberOf(keys, head)),
       keyLayout: 'rows',
       values: heads.map((head) => memberOf(values, head)),
     }
   }
-  const both = layer.tensor(joined)
+  const both = layer.tensor(stored.joined)
   const rows = (head: number, what: string, skipped: number, count: number) =>
     rowsOf(both, {
       name: `${both.name}[${head}].${what}`,

@@ -53,10 +53,6 @@ export class DecoderLayer {
     return tensorOf(this.#checkpoint, this.names.inLayer(this.index, name))
   }
 
-  has(name: string): boolean {
-    return this.#checkpoint.tensors.has(this.names.inLayer(this.index, name))
-  }
-
   /** `null` when the checkpoint has none. */
   bias(part: Part): TensorInfo | null {
     const name = this.names.part(this.index, part, 'bias')

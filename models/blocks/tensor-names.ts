@@ -59,9 +59,18 @@ export interface NameTable {
 /** The matrices that make keys and values of a latent vector: joined, or (GGUF) apart. */
 export interface LatentNames {
   readonly joined: string
-  readonly key?: string
-  readonly value?: string
+  readonly apart?: LatentPair
 }
+
+export interface LatentPair {
+  readonly key: string
+  readonly value: string
+}
+
+/** With the pair that may lie beside the joined matrix and says the same. */
+export type StoredLatent =
+  | LatentPair
+  | { readonly joined: string; readonly others: LatentPair | null }
 
 /**
  * Whole names within a layer. With `{}` in the number's place each expert has a tensor of its own; without, one tensor
@@ -181,6 +190,7 @@ export class TensorNames {
   readonly #table: NameTable
   readonly #prefix: string
   readonly #parts: NameTable['parts']
+  readonly #hasJoinedLatent: boolean
 
   constructor({ kind, tensors }: Checkpoint, table: NameTable) {
     this.#table = table
@@ -188,6 +198,9 @@ export class TensorNames {
     const isJoined = kind === 'gguf' && tensors.has(`${table.layers}.0.attn_qkv.weight`)
     this.#parts = isJoined ? { ...table.parts, attn_qkv: 'attn_qkv' } : table.parts
     this.layout = table.layout ?? 'rows'
+    // Older converters of latent attention left it in one matrix, others wrote it both ways.
+    const joined = `${table.layers}.0.${table.latent?.joined}`
+    this.#hasJoinedLatent = kind === 'safetensors' || tensors.has(joined)
     const { prefix, embedding } = table
     const isBare = tensors.has(embedding) && !tensors.has(`${prefix}${embedding}`)
     this.#prefix = isBare ? '' : prefix
@@ -212,10 +225,12 @@ export class TensorNames {
     return experts
   }
 
-  get latent(): LatentNames {
+  /** As this checkpoint has it: joined, unless it has the two apart only. */
+  get latent(): StoredLatent {
     const { latent } = this.#table
     invariant(latent !== undefined, 'L6', 'an architecture with latent attention names its parts')
-    return latent
+    const { joined, apart } = latent
+    return this.#hasJoinedLatent || apart === undefined ? { joined, others: apart ?? null } : apart
   }
 
   get head(): string {

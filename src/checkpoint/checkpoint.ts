@@ -5,7 +5,7 @@
 
 import type { QuantizedFormat, TensorFormat } from '../base/tensor-format.ts'
 import type { ExportedDecoder } from './onnx/exported-decoder.ts'
-import type { StoredQuantization } from './quantized/stored-quantization.ts'
+import type { StoredQuantization, StoredTensor } from './quantized/stored-quantization.ts'
 
 /** One stored tensor. `offset + byteLength` has been checked against the file's size. */
 export interface TensorInfo {
@@ -18,6 +18,8 @@ export interface TensorInfo {
   readonly offset: number
   /** Of all stored tensors that it is made of. */
   readonly byteLength: number
+  /** MXFP4's, where they lie apart from the blocks that `offset` points at. Absent for all others. */
+  readonly exponents?: Pick<StoredTensor, 'file' | 'offset' | 'byteLength'>
   /** What a quantized weight is made of; `file` and `offset` are then those of its codes. Absent for all others. */
   readonly quantization?: StoredQuantization
 }

@@ -25,11 +25,18 @@ function partsOf({ tensors, targets, layout }: Exclude<GraphWeight, { kind: 'con
 
 function nativePart(tensor: TensorInfo, target: TensorTarget | null): NativeWeightPart {
   const { file, offset, format, shape, quantization } = tensor
-  const byteLength = quantization?.codes.tensor.byteLength ?? tensor.byteLength
+  const { exponents } = tensor
+  const ownBytes = tensor.byteLength - (exponents?.byteLength ?? 0)
+  const byteLength = quantization?.codes.tensor.byteLength ?? ownBytes
   const quantized =
     quantization === undefined ? {} : { quantization: nativeQuantization(quantization) }
-  const part = { file, offset, byteLength, format, shape, ...quantized }
+  const apart = exponents === undefined ? {} : { exponents: placeOf(exponents) }
+  const part = { file, offset, byteLength, format, shape, ...quantized, ...apart }
   if (target === null) return part
   const { group } = target
   return { ...part, target: { format: target.format, ...(group === null ? {} : { group }) } }
+}
+
+function placeOf({ file, offset, byteLength }: NonNullable<TensorInfo['exponents']>) {
+  return { file, offset, byteLength }
 }

@@ -5,7 +5,7 @@
 
 import { invariant } from '../base/errors.ts'
 import type { TensorInfo } from '../checkpoint/checkpoint.ts'
-import type { AttributeValue, MatrixLayout } from './graph.ts'
+import type { AttributeValue } from './graph.ts'
 import type { GraphWeights } from './graph-weights.ts'
 import type { FamilyTensors, MoeOptions, RouterOptions } from './operator-options.ts'
 import { expectMatrix, expectShape } from './shapes.ts'
@@ -17,13 +17,13 @@ export function moeAttributes(
   node: string,
   width: number,
   weights: GraphWeights,
-  { router, gateUp, down, layout = 'rows', unit }: MoeOptions,
+  { router, gateUp, down, unit }: MoeOptions,
 ): Attributes {
   const numExperts = gateUp.weights.length
   invariant(down.weights.length === numExperts, 'G2', `${node}: each expert has both matrices`)
-  const up = family(node, weights, gateUp, layout, width)
+  const up = family(node, weights, gateUp, width)
   const inner = Math.ceil(up.rows / 2)
-  const back = family(node, weights, down, layout, inner)
+  const back = family(node, weights, down, inner)
   const [first = []] = down.weights
   expectShape(node, first[0]?.name ?? 'down', [width, inner], [back.rows, inner])
   return {
@@ -40,8 +40,7 @@ export function moeAttributes(
 function family(
   node: string,
   weights: GraphWeights,
-  { weights: members, biases = null }: FamilyTensors,
-  layout: MatrixLayout,
+  { weights: members, biases = null, layout = 'rows' }: FamilyTensors,
   width: number,
 ): { readonly name: string; readonly rows: number; readonly bias: string | null } {
   for (const tensor of members.flat()) expectMatrix(node, tensor, layout, width)

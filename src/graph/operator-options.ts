@@ -65,6 +65,8 @@ export interface FamilyTensors {
   readonly weights: readonly (readonly TensorInfo[])[]
   /** [members][parts]; absent = none. */
   readonly biases?: readonly (readonly TensorInfo[])[] | null
+  /** How the matrices are stored; default `rows`. */
+  readonly layout?: MatrixLayout
 }
 
 export interface RouterOptions {
@@ -89,8 +91,6 @@ export interface MoeOptions {
   readonly gateUp: FamilyTensors
   /** [H, I] for each expert. */
   readonly down: FamilyTensors
-  /** How the experts' matrices are stored; default `rows`. */
-  readonly layout?: MatrixLayout
   readonly unit: GatedOptions
 }
 

@@ -17,7 +17,7 @@ import { graphError } from './errors.ts'
 import type { Graph, GraphWeight, MatrixLayout, TensorTarget } from './graph.ts'
 import { packedBytes, quantizedBytes } from './packed-size.ts'
 
-export type WeightRole = 'embedding' | 'head' | 'tied' | 'linear'
+export type WeightRole = 'embedding' | 'head' | 'tied' | 'router' | 'linear'
 
 export interface PlannedTensor {
   readonly name: string
@@ -75,7 +75,7 @@ export function planWeights(graph: Graph, choice: WeightsChoice): WeightPlan {
     const targets = weight.tensors.map((tensor) => {
       const wish = wishFor(tensor.name, role, choice, decided)
       const width = inputsOf(tensor, weight.layout)
-      const { target, keptBecause } = targetOf(tensor, width, wish, choice)
+      const { target, keptBecause } = wish === null ? ROUTER : targetOf(tensor, width, wish, choice)
       const { name, format: stored } = tensor
       const packed = target?.format ?? unturned(stored, weight.layout)
       const size = packedSize(tensor, packed, width)
@@ -124,12 +124,24 @@ function rolesOf(graph: Graph): ReadonlyMap<string, WeightRole> {
   for (const { operator, attributes } of graph.nodes) {
     if (operator === 'Embedding') roles.set(String(attributes.weight), 'embedding')
   }
+  for (const router of routersOf(graph)) roles.set(router, 'router')
   const head = graph.nodes.findLast(({ operator }) => operator === 'Linear')?.attributes.weight
   if (head !== undefined) {
     const name = String(head)
     roles.set(name, roles.has(name) ? 'tied' : 'head')
   }
   return roles
+}
+
+/** The weights whose products are a mixture's second input. */
+function routersOf(graph: Graph): readonly string[] {
+  const logits = new Set<string>()
+  for (const { operator, inputs } of graph.nodes) {
+    if (operator === 'Moe') logits.add(inputs[1] ?? '')
+  }
+  return graph.nodes
+    .filter(({ outputs }) => outputs.some((output) => logits.has(output)))
+    .map(({ attributes }) => String(attributes.weight))
 }
 
 function decide(choice: WeightsChoice, isTied: boolean): WeightPlan['decided'] {
@@ -166,10 +178,11 @@ function wishFor(
   role: WeightRole,
   choice: WeightsChoice,
   decided: WeightPlan['decided'],
-): WeightFormat {
+): WeightFormat | null {
   const override = choice.overrides.findLast(({ pattern }) => matchesPattern(pattern, name))
   if (override !== undefined) return override.format
   if (role === 'linear') return choice.format
+  if (role === 'router') return isCoarse(choice.format) ? null : choice.format
   return (role === 'embedding' ? decided.embedding : decided.head).value as WeightFormat
 }
 
@@ -191,6 +204,15 @@ function packedSize(
     : packedBytes(packed as TensorFormat, rows, width)
 }
 
+/** Fewer bits than stored numbers of any dense kind. */
+function isCoarse(format: WeightFormat): boolean {
+  return format === 'int8' || format === 'int4'
+}
+
+const ROUTER: Chosen = {
+  target: null,
+  keptBecause: 'a router is small, and another rounding is another choice of experts',
+}
 const KEPT: Chosen = { target: null, keptBecause: null }
 
 /** The dimension that a matrix is multiplied along. */

@@ -1,7 +1,8 @@
 /** Each operator alone in a real session: built, lowered, loaded and stepped, against the same mathematics in f64. */
 
 import { afterAll, describe, expect, it } from 'vitest'
-import type { GraphValue } from '../../src/graph/graph.ts'
+import type { TensorInfo } from '../../src/checkpoint/checkpoint.ts'
+import type { AttributeValue, GraphValue } from '../../src/graph/graph.ts'
 import type { GraphBuilder } from '../../src/graph/graph-builder.ts'
 import type { ActivationKind } from '../../src/graph/operator-options.ts'
 import { runGraph, TensorFile } from '../support/graph-run.ts'
@@ -265,5 +266,91 @@ describe('an operator in a session', () => {
       threads: 3,
     })
     expect(again).toEqual(after)
+  })
+
+  it('a matrix in MXFP4 whose exponents lie apart is the one that holds them in its blocks', async () => {
+    const [rows, width] = [5, 96]
+    const numBlocks = (rows * width) / 32
+    const quants = Array.from({ length: rows * width }, (_, i) => (i * 7) % 16)
+    const exponents = Array.from({ length: numBlocks }, (_, i) => 120 + (i % 9))
+    const block = (index: number) => quants.slice(32 * index, 32 * index + 32)
+    const blocks = Array.from({ length: numBlocks }, (_, index) => index)
+    const whole = blocks.flatMap((index) => [
+      exponents[index] ?? 0,
+      ...block(index)
+        .slice(0, 16)
+        .map((low, i) => low | ((block(index)[16 + i] ?? 0) << 4)),
+    ])
+    const pairs = blocks.flatMap((index) =>
+      Array.from({ length: 16 }, (_, i) => {
+        const [low = 0, high = 0] = block(index).slice(2 * i)
+        return low | (high << 4)
+      }),
+    )
+    const tensors = new TensorFile(folder.path, 'mxfp4.bin')
+    const joined = tensors.addBytes('joined', 'MXFP4', [rows, width], Buffer.from(whole))
+    const { file, offset, byteLength } = tensors.addBytes('e', 'F32', [0], Buffer.from(exponents))
+    const stored = tensors.addBytes('split', 'MXFP4', [rows, width], Buffer.from(pairs))
+    const split = {
+      ...stored,
+      byteLength: stored.byteLength + byteLength,
+      exponents: { file, offset, byteLength },
+    }
+    const rowsOf = (table: TensorInfo) =>
+      runGraph({ tensors, build: (builder) => builder.embedding(table), tokens: [4, 1, 0] })
+    expect(await rowsOf(split)).toEqual(await rowsOf(joined))
+    const short = { ...split, byteLength: split.byteLength - 17 }
+    await expect(rowsOf(short)).rejects.toMatchObject({
+      code: 'NATIVE_BAD_WEIGHT',
+      message: expect.stringContaining('takes 15 blocks of 16 bytes and as many exponents'),
+    })
+  })
+})
+
+describe('a node is refused when its session is made:', () => {
+  it.each<[string, Record<string, AttributeValue>, RegExp]>([
+    ['more experts than there are', { numExperts: 4 }, /weight "x3\.up" is not loaded/],
+    ['more experts a row than there are', { topK: 4 }, /4 of 3 experts .* cannot be chosen/],
+    ['a scoring of another name', { scoring: 'tanh' }, /scoring must be softmax, softmax_chosen/],
+    ['a flag that is a number', { normalize: 2 }, /normalize must be 0 or 1/],
+    ['groups that cannot be', { numGroups: 2 }, /1 of 2 groups of 3 experts cannot be/],
+    [
+      'a down that does not fit',
+      { down: 'x{}.up' },
+      /gateUp is \[32, 48\], but down is \[32, 48\]/,
+    ],
+    ['a bias of another length', { downBias: 'x{}.short' }, /has 7 numbers, but downBias needs 48/],
+    ['a kind of another name', { kind: 'mish' }, /kind must be silu, gelu/],
+    ['a layout of another name', { layout: 'thirds' }, /layout must be halves or interleaved/],
+    ['an alpha of another kind', { kind: 'gelu', alpha: 2 }, /alpha 2 needs the kind silu/],
+  ])('%s', async (_, change, message) => {
+    const tensors = new TensorFile(folder.path, 'refused.bin')
+    const experts = [0, 1, 2]
+    const family = (name: string, ...shape: number[]) =>
+      experts.map((expert) => [tensors.random(`x${expert}.${name}`, ...shape)])
+    const refused = runGraph({
+      tensors,
+      tokens: [1],
+      change: (node) =>
+        node.operator === 'Moe' ? { ...node, attributes: { ...node.attributes, ...change } } : node,
+      build: (builder) => {
+        const x = builder.embedding(tensors.random('table', 8, WIDTH))
+        // So that the vectors of another length are loaded.
+        const short = builder.embedding(tensors.random('narrow', 8, 7))
+        for (const [weight] of family('short', 7)) {
+          if (weight !== undefined) builder.layerNorm(short, weight, { epsilon: 1 })
+        }
+        return builder.moe(x, builder.linear(x, [tensors.random('router', 3, WIDTH)]), {
+          router: { scoring: 'softmax', topK: 2, normalize: true },
+          gateUp: { weights: family('up', 32, WIDTH) },
+          down: { weights: family('down', WIDTH, 16) },
+          unit: { kind: 'silu' },
+        })
+      },
+    })
+    await expect(refused).rejects.toMatchObject({
+      code: 'NATIVE_BAD_GRAPH',
+      message: expect.stringMatching(message),
+    })
   })
 })

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { Activations } from '../../native/binding.ts'
 import type { TensorInfo } from '../../src/checkpoint/checkpoint.ts'
 import { nativeWeight } from '../../src/execution/native-weights.ts'
-import type { GraphValue } from '../../src/graph/graph.ts'
+import type { GraphNode, GraphValue } from '../../src/graph/graph.ts'
 import { GraphBuilder } from '../../src/graph/graph-builder.ts'
 import { lowerForCpu } from '../../src/graph/lower-cpu.ts'
 import { seededRandom } from './seeded-random.ts'
@@ -31,12 +31,21 @@ export class TensorFile {
     if (known !== undefined) return known
     const data = Float32Array.from(values)
     this.values.set(name, data)
-    const bytes = Buffer.from(data.buffer)
+    return this.addBytes(name, 'F32', shape, Buffer.from(data.buffer))
+  }
+
+  /** A tensor as it is stored. */
+  addBytes(
+    name: string,
+    format: TensorInfo['format'],
+    shape: readonly number[],
+    bytes: Buffer,
+  ): TensorInfo {
     this.#parts.push(bytes)
     const offset = this.#bytes
-    this.#bytes += bytes.length
     const byteLength = bytes.length
-    const info: TensorInfo = { name, format: 'F32', shape, file: this.#file, offset, byteLength }
+    this.#bytes += byteLength
+    const info: TensorInfo = { name, format, shape, file: this.#file, offset, byteLength }
     this.#infos.set(name, info)
     return info
   }
@@ -66,16 +75,18 @@ export interface GraphRun {
   readonly build: (builder: GraphBuilder) => GraphValue
   /** One sequence, all rows wanted. */
   readonly tokens: readonly number[]
+  /** Each node before it is lowered. */
+  readonly change?: (node: GraphNode) => GraphNode
   readonly threads?: number
   readonly activations?: Activations
 }
 
 /** @returns the rows of the value that `build` made */
 export async function runGraph(run: GraphRun): Promise<number[][]> {
-  const { tensors, build, tokens, threads = 2, activations = 'f32' } = run
+  const { tensors, build, tokens, threads = 2, activations = 'f32', change = (node) => node } = run
   const builder = new GraphBuilder()
   const graph = builder.finish(builder.gatherRows(build(builder)), 64)
-  const { onnx, weights, kvLayers } = lowerForCpu(graph)
+  const { onnx, weights, kvLayers } = lowerForCpu({ ...graph, nodes: graph.nodes.map(change) })
   const { vocabSize } = graph
   tensors.write()
   const model = new (binding().Model)(

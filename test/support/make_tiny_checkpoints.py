@@ -23,6 +23,9 @@ ODD = dict(hidden_size=80, intermediate_size=100, vocab_size=331, num_attention_
            head_dim=24)
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32)
 GPT2 = dict(n_embd=64, n_layer=3, n_head=4, n_positions=512, vocab_size=384, bos_token_id=1, eos_token_id=2)
+MLA = dict(num_key_value_heads=4, n_routed_experts=8, num_experts_per_tok=3, n_group=2, topk_group=1,
+           moe_intermediate_size=32, n_shared_experts=1, kv_lora_rank=20, q_lora_rank=40, qk_rope_head_dim=12,
+           v_head_dim=10, qk_nope_head_dim=14, first_k_dense_replace=1)
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 VARIANTS = {
@@ -116,6 +119,41 @@ VARIANTS = {
         "unscaled": dict(GPT2, scale_attn_weights=False, n_positions=64), "odd-head": dict(GPT2, n_embd=60),
         "bare": GPT2,
     },
+    "mixtral": {
+        "seven": dict(hidden_size=72, head_dim=24, num_local_experts=7, num_experts_per_tok=3, sliding_window=6),
+        "one-of-two": dict(num_local_experts=2, num_experts_per_tok=1, tie_word_embeddings=True, hidden_act="gelu"),
+        "all-yarn": dict(head_dim=16, num_local_experts=8, num_experts_per_tok=8, rope_parameters=YARN),
+    },
+    "qwen2_moe": {
+        "plain": dict(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=48, shared_expert_intermediate_size=56),
+        "sparse": dict(num_hidden_layers=4, num_experts=6, num_experts_per_tok=4, moe_intermediate_size=40,
+                       shared_expert_intermediate_size=56, norm_topk_prob=True, decoder_sparse_step=2),
+        "window": dict(num_experts=5, num_experts_per_tok=2, moe_intermediate_size=36, mlp_only_layers=[0],
+                       shared_expert_intermediate_size=51, qkv_bias=False, use_sliding_window=True, sliding_window=5,
+                       max_window_layers=2),
+    },
+    "qwen3_moe": {
+        "plain": dict(num_experts=8, num_experts_per_tok=3, moe_intermediate_size=48, norm_topk_prob=True),
+        "unnormed": dict(num_experts=16, num_experts_per_tok=5, moe_intermediate_size=24, head_dim=32,
+                         attention_bias=True, mlp_only_layers=[2]),
+        "window": dict(num_experts=3, num_experts_per_tok=1, moe_intermediate_size=52, norm_topk_prob=True,
+                       use_sliding_window=True, sliding_window=7, decoder_sparse_step=2),
+    },
+    "gpt_oss": {
+        "yarn": dict(num_attention_heads=6, num_key_value_heads=3, head_dim=16, num_local_experts=5,
+                     num_experts_per_tok=5, sliding_window=16, rope_parameters=dict(YARN, truncate=False)),
+        "plain": dict(num_local_experts=6, num_experts_per_tok=3, head_dim=32, sliding_window=4, swiglu_limit=1.5,
+                      swiglu_alpha=1.1, rope_parameters=dict(rope_type="default", rope_theta=5000.0),
+                      layer_types=[FULL, SLIDING, SLIDING]),
+    },
+    "deepseek_v3": {
+        "groups": dict(MLA, q_lora_rank=None, n_routed_experts=12, num_experts_per_tok=3, n_group=4, topk_group=2,
+                       n_shared_experts=2, first_k_dense_replace=0, norm_topk_prob=False, routed_scaling_factor=1.7),
+        "yarn": dict(MLA, rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=1.0)),
+        "half": dict(MLA, rope_interleave=False, attention_bias=True, first_k_dense_replace=2,
+                     rope_parameters=dict(YARN, mscale=0.7, mscale_all_dim=1.2)),
+        "wide": dict(MLA, kv_lora_rank=64, q_lora_rank=16, qk_rope_head_dim=32, v_head_dim=32, qk_nope_head_dim=32),
+    },
 }
 
 # What GGUF, as llama.cpp defines the architecture or as its converter writes it, has no key for.
@@ -125,6 +163,8 @@ NOT_IN_GGUF = {
     "gemma2-untied", "gemma3_text-odd", "gemma3_text-scaled", "granite-odd", "smollm3-listed",
     "smollm3-window", "cohere2-odd", "starcoder2-window-untied", "starcoder2-gelu", "gpt2-odd", "gpt2-by-layer",
     "gpt2-unscaled", "gpt2-bare", "cohere2-head-dim", "starcoder2-head-dim", "phi3-head-dim",
+    "mixtral-seven", "mixtral-one-of-two", "qwen2_moe-sparse", "qwen2_moe-window", "qwen3_moe-unnormed",
+    "qwen3_moe-window", "gpt_oss-plain", "deepseek_v3-half",
 }
 
 
@@ -142,6 +182,9 @@ def random_model(model_type, options, seed):
                 value.normal_(0, 0.1)
             else:
                 value.normal_(0 if is_offset else 1, 0.15)
+        for name, value in model.named_buffers():
+            if name.endswith("correction_bias"):
+                value.normal_(0, 0.3)
     return model
 
 

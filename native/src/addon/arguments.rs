@@ -12,6 +12,7 @@ use super::quantized_arguments::{Quantization, to_quantized};
 use crate::failure::{Code, Failure, Outcome};
 use crate::runtime::limits::{Limits, check_sampling};
 use crate::runtime::model_runtime::RuntimeOptions;
+use crate::runtime::mxfp4_part::ExponentSource;
 use crate::runtime::weights::{PartSource, WeightSource};
 
 pub const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
@@ -48,7 +49,15 @@ pub struct WeightPart {
     pub shape: Vec<f64>,
     pub layout: Option<String>,
     pub quantization: Option<Quantization>,
+    pub exponents: Option<Exponents>,
     pub target: Option<WeightTarget>,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct Exponents {
+    pub file: String,
+    pub offset: f64,
+    pub byte_length: f64,
 }
 
 #[napi(object, object_to_js = false)]
@@ -206,6 +215,14 @@ fn to_parts(parts: &[WeightPart]) -> Outcome<Vec<PartSource>> {
                     }
                 },
                 quantized: part.quantization.as_ref().map(to_quantized).transpose()?,
+                exponents: match &part.exponents {
+                    None => None,
+                    Some(exponents) => Some(ExponentSource {
+                        file: exponents.file.clone(),
+                        offset: integer("offset", exponents.offset)?,
+                        bytes: integer("byteLength", exponents.byte_length)?,
+                    }),
+                },
                 recode: part.target.as_ref().map(to_recode).transpose()?,
             })
         })

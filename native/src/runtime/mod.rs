@@ -4,6 +4,7 @@ pub mod compute_thread;
 pub mod environment;
 pub mod limits;
 pub mod model_runtime;
+pub mod mxfp4_part;
 pub mod onnx_nodes;
 mod pack_codec;
 mod pack_file;

@@ -18,11 +18,16 @@ pub fn transposed(format: Format, bytes: &[u8], rows: usize, width: usize) -> (F
     for (row, out) in values.chunks_exact_mut(width).enumerate() {
         format.dequantise_into(&bytes[row * row_bytes..][..row_bytes], out);
     }
+    (Format::F32, transposed_values(&values, rows, width))
+}
+
+/// `values` is `[rows, width]`; the bytes of f32 `[width, rows]`.
+pub fn transposed_values(values: &[f32], rows: usize, width: usize) -> Vec<u8> {
     let stored: Vec<u8> = values
         .iter()
         .flat_map(|value| value.to_le_bytes())
         .collect();
-    (Format::F32, turned(&stored, rows, width, 4))
+    turned(&stored, rows, width, 4)
 }
 
 fn turned(bytes: &[u8], rows: usize, width: usize, element: usize) -> Vec<u8> {

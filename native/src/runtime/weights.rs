@@ -14,9 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ingot_kernels::{Format, PackedLinear, Part, Pool, Quantized, Recode, Source};
 
+use super::mxfp4_part::{self, ExponentSource};
 use super::pack_file::{self, PackWriter};
 use super::quantized_part::QuantizedSource;
-use super::transpose::transposed;
+use super::transpose::{transposed, transposed_values};
 use super::weight_files::WeightFiles;
 use crate::failure::{Code, Failure, Outcome};
 
@@ -29,6 +30,8 @@ pub struct PartSource {
     pub shape: Vec<u64>,
     /// What the codes in these bytes mean, of a quantized matrix.
     pub quantized: Option<QuantizedSource>,
+    /// Of MXFP4 whose exponents are stored apart from the blocks in these bytes.
+    pub exponents: Option<ExponentSource>,
     /// Written anew while it is packed.
     pub recode: Option<Recode>,
     /// Stored `[in, out]`, turned over before it is packed.
@@ -248,10 +251,13 @@ fn load_one(source: &WeightSource, files: &mut WeightFiles, pool: &Pool) -> Outc
         if let Some(quantized) = &part.quantized {
             quantized.open(files)?;
         }
+        if let Some(exponents) = &part.exponents {
+            files.open(&exponents.file)?;
+        }
     }
     let checked = parts
         .iter()
-        .map(|part| check_part(part, files, rank))
+        .map(|part| check_part(part, files, rank, pool))
         .collect::<Outcome<Vec<_>>>()?;
     let weight = match rank {
         2 => pack_linear(&checked, pool)?,
@@ -262,6 +268,9 @@ fn load_one(source: &WeightSource, files: &mut WeightFiles, pool: &Pool) -> Outc
         if let Some(quantized) = &part.quantized {
             quantized.release(files);
         }
+        if let Some(exponents) = &part.exponents {
+            files.release(&exponents.file, exponents.offset, exponents.bytes);
+        }
     }
     Ok(weight)
 }
@@ -271,13 +280,15 @@ fn check_part<'a>(
     part: &PartSource,
     files: &'a WeightFiles,
     rank: usize,
+    pool: &Pool,
 ) -> Outcome<CheckedPart<'a>> {
     match &part.quantized {
-        Some(_) if rank != 2 || part.is_transposed => {
-            return Err(bad("a quantized part is of a linear only, in rows"));
-        }
+        Some(_) if rank != 2 => return Err(bad("a quantized part is of a linear only")),
         Some(quantized) => return check_quantized(part, quantized, files),
         None => {}
+    }
+    if let Some(exponents) = &part.exponents {
+        return check_mxfp4(part, exponents, files, pool);
     }
     let format = Format::parse(&part.format)
         .ok_or_else(|| bad(format!("format {} is not supported", part.format)))?;
@@ -341,6 +352,39 @@ fn check_part<'a>(
     })
 }
 
+fn check_mxfp4<'a>(
+    part: &PartSource,
+    exponents: &ExponentSource,
+    files: &WeightFiles,
+    pool: &Pool,
+) -> Outcome<CheckedPart<'a>> {
+    let [rows, width] = *part.shape else {
+        return Err(bad(format!(
+            "shape {:?} with exponents must have 2 dimensions",
+            part.shape
+        )));
+    };
+    let most = i32::MAX as u64;
+    if part.format != Format::MXFP4.name() || part.is_transposed || rows > most || width > most {
+        return Err(bad(format!(
+            "exponents are of MXFP4 in rows, got {} {:?}",
+            part.format, part.shape
+        )));
+    }
+    let (rows, width) = (rows as usize, width as usize);
+    let blocks = (part.file.as_str(), part.offset, part.bytes);
+    let bytes = mxfp4_part::joined(blocks, exponents, (rows, width), files, pool)?;
+    Ok(CheckedPart {
+        stored: Stored::Bytes {
+            format: Format::MXFP4,
+            rows,
+            bytes: Cow::Owned(bytes),
+        },
+        width,
+        recode: part.recode,
+    })
+}
+
 fn check_quantized<'a>(
     part: &PartSource,
     quantized: &QuantizedSource,
@@ -363,6 +407,22 @@ fn check_quantized<'a>(
             let place = format_args!("{} in {}: {failure}", part.format, part.file);
             Failure::new(failure.code, place)
         })?;
+    if part.is_transposed {
+        let mut values = vec![0.0; rows * width];
+        let mut codes = vec![0; width];
+        for (row, out) in values.chunks_exact_mut(width).enumerate() {
+            view.row_into(row, &mut codes, out);
+        }
+        return Ok(CheckedPart {
+            stored: Stored::Bytes {
+                format: Format::F32,
+                rows: width,
+                bytes: Cow::Owned(transposed_values(&values, rows, width)),
+            },
+            width: rows,
+            recode: part.recode,
+        });
+    }
     Ok(CheckedPart {
         stored: Stored::Quantized(view),
         width,

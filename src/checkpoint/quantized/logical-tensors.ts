@@ -12,7 +12,7 @@ import { quote } from '../gguf/metadata.ts'
 import { DENSE_DTYPES } from '../safetensors/dtypes.ts'
 import { Companions, quantizedTensorError } from './companions.ts'
 import { plainFloat8 } from './float8.ts'
-import type { QuantizedWeight, ReadBytes, Scheme } from './scheme.ts'
+import type { QuantizedWeight, ReadBytes, Scheme, SplitBlocks } from './scheme.ts'
 import type { StoredQuantization, StoredTensor } from './stored-quantization.ts'
 
 /**
@@ -31,7 +31,7 @@ export async function logicalTensors(
   const made = new Map<string, TensorInfo>()
   for (const tensor of stored.values()) {
     const weight = await scheme?.weightOf(tensor, companions, read)
-    if (weight) made.set(tensor.name, weightInfo(weight))
+    if (weight) made.set(tensor.name, 'blocks' in weight ? blocksInfo(weight) : weightInfo(weight))
   }
   const tensors = new Map<string, TensorInfo>()
   for (const tensor of stored.values()) {
@@ -52,6 +52,12 @@ function weightInfo({ name, format, shape, quantization }: QuantizedWeight): Ten
   const parts = tensorsOf(quantization)
   const byteLength = parts.reduce((sum, part) => sum + part.byteLength, 0)
   return { name, format, shape, file, offset, byteLength, quantization }
+}
+
+function blocksInfo({ name, shape, blocks, exponents }: SplitBlocks): TensorInfo {
+  const { file, offset } = blocks
+  const byteLength = blocks.byteLength + exponents.byteLength
+  return { name, format: 'MXFP4', shape, file, offset, byteLength, exponents }
 }
 
 /** All that the native addon reads. */

@@ -11,6 +11,7 @@ import { readCompressedTensors } from './compressed-tensors.ts'
 import { readFloat8 } from './float8.ts'
 import { readGptq } from './gptq.ts'
 import { Members } from './members.ts'
+import { readMxfp4 } from './mxfp4.ts'
 import type { Scheme } from './scheme.ts'
 
 const READERS: Readonly<Record<string, (members: Members) => Scheme>> = {
@@ -19,6 +20,7 @@ const READERS: Readonly<Record<string, (members: Members) => Scheme>> = {
   'compressed-tensors': readCompressedTensors,
   fp8: readFloat8,
   gptq: readGptq,
+  mxfp4: readMxfp4,
 }
 
 /** The second is compressed-tensors' older word. */

@@ -15,6 +15,14 @@ export interface QuantizedWeight {
   readonly quantization: StoredQuantization
 }
 
+/** MXFP4 in two tensors: blocks [outputs …, groups, 16 bytes] and their exponents [outputs …, groups]. */
+export interface SplitBlocks {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly blocks: StoredTensor
+  readonly exponents: StoredTensor
+}
+
 export type ReadBytes = (tensor: StoredTensor, limitBytes: number) => Promise<Buffer>
 
 export interface Scheme {
@@ -29,7 +37,7 @@ export interface Scheme {
     tensor: StoredTensor,
     companions: Companions,
     read: ReadBytes,
-  ): Promise<QuantizedWeight | null> | QuantizedWeight | null
+  ): Promise<QuantizedWeight | null> | QuantizedWeight | SplitBlocks | null
 }
 
 export const FLOATS: readonly string[] = ['F32', 'F16', 'BF16']

@@ -51,6 +51,23 @@ function failure(choice: Partial<WeightsChoice>, shape?: Shape) {
   throw new Error('expected a ServingError')
 }
 
+/** A router and two experts between embedding and head. */
+function mixtureOf(): Graph {
+  const tensor = (name: string, ...shape: number[]): TensorInfo => {
+    return { name, format: 'BF16', shape, file: 'f', offset: 0, byteLength: 0 }
+  }
+  const builder = new GraphBuilder()
+  const x = builder.embedding(tensor('embed.weight', 100, 64))
+  const logits = builder.linear(x, [tensor('gate.weight', 2, 64)])
+  const y = builder.moe(x, logits, {
+    router: { scoring: 'softmax', topK: 1, normalize: true },
+    gateUp: { weights: [0, 1].map((i) => [tensor(`experts.${i}.up`, 64, 64)]) },
+    down: { weights: [0, 1].map((i) => [tensor(`experts.${i}.down`, 64, 32)]) },
+    unit: { kind: 'silu' },
+  })
+  return builder.finish(builder.linear(builder.gatherRows(y), [tensor('head.weight', 100, 64)]), 8)
+}
+
 describe('planWeights', () => {
   it('leaves everything as stored unless something else is wished', () => {
     const { tensors, weights } = plan({})
@@ -161,6 +178,24 @@ describe('planWeights', () => {
       param: '--weights-symmetry',
     })
     expect(failure({ format: 'int8', symmetry: 'asymmetric' })).toMatchObject({ code })
+  })
+
+  it('keeps routers as they are stored where weights get few bits, unless they are named', () => {
+    const gate = (choice: Partial<WeightsChoice>) => {
+      const { tensors } = planWeights(mixtureOf(), { ...SOURCE_WEIGHTS, ...choice })
+      expect(tensors.find(({ name }) => name === 'experts.1.up')?.packed).not.toBe('BF16')
+      return tensors.find(({ name }) => name === 'gate.weight')
+    }
+    const kept = {
+      role: 'router',
+      packed: 'BF16',
+      keptBecause: expect.stringContaining('choice of experts'),
+    }
+    expect(gate({ format: 'int4' })).toMatchObject(kept)
+    expect(gate({ format: 'int8' })).toMatchObject(kept)
+    expect(gate({ format: 'f32' })).toMatchObject({ packed: 'F32', keptBecause: null })
+    const overrides = [{ pattern: 'gate.*', format: 'int8' }] as const
+    expect(gate({ format: 'int4', overrides })).toMatchObject({ packed: 'Q8_0' })
   })
 })
 
