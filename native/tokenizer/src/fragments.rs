@@ -8,6 +8,11 @@ use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
 
+/// Ten times the most of any published vocabulary: each that occurs costs a search of the text.
+const MAX_NEEDLES: usize = 65_536;
+/// Matches that are looked at to tell which needles occur, a byte of text. Real vocabularies nest some 30 deep.
+const MATCHES_PER_BYTE: usize = 64;
+
 #[derive(Debug, PartialEq)]
 pub enum Fragment {
     /// Bytes of the text; never empty.
@@ -32,6 +37,12 @@ pub struct Fragments {
 impl Fragments {
     /// `needles`: id, text and whether white space behind it goes with it. Texts are not empty.
     pub fn new(needles: Vec<(u32, String, bool)>) -> Result<Self, String> {
+        if needles.len() > MAX_NEEDLES {
+            let got = needles.len();
+            return Err(format!(
+                "{got} special and user-defined tokens, more than {MAX_NEEDLES}"
+            ));
+        }
         let mut needles: Vec<Needle> = needles
             .into_iter()
             .map(|(id, text, strips_right)| Needle {
@@ -61,7 +72,13 @@ impl Fragments {
             return fragments;
         };
         let mut occurs = vec![false; self.needles.len()];
-        for found in finder.find_overlapping_iter(text) {
+        let most = MATCHES_PER_BYTE * text.len();
+        for (count, found) in finder.find_overlapping_iter(text).enumerate() {
+            if count >= most {
+                // Needles that lie in each other without end: looking for each is cheaper than going on.
+                occurs.fill(true);
+                break;
+            }
             occurs[found.pattern().as_usize()] = true;
         }
         for (needle, _) in self
@@ -138,6 +155,19 @@ mod tests {
         );
         assert_eq!(fragments(&[("<s>", false)], "<s"), ["<s"]);
         assert_eq!(fragments(&[("<s>", false)], ""), [""; 0]);
+    }
+
+    #[test]
+    fn needles_that_lie_in_each_other_without_end_are_found_in_time() {
+        let needles = (1..=2_000u32).map(|len| (len, "a".repeat(len as usize), false));
+        let needles = needles.chain([(0, "never".to_owned(), false)]).collect();
+        let start = std::time::Instant::now();
+        let found = Fragments::new(needles).unwrap().of(&"a".repeat(200_001));
+        assert_eq!(found.len(), 101);
+        assert_eq!(found.last(), Some(&Fragment::Token(1)));
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+        let many = (0..=MAX_NEEDLES as u32).map(|id| (id, format!("<{id}>"), false));
+        assert!(Fragments::new(many.collect()).is_err());
     }
 
     #[test]
