@@ -227,6 +227,7 @@ export function inspectionJson(inspection: Inspection): string {
       quantization: facts.quantization,
       quantizedBy: checkpoint.quantization ?? null,
       architecture: facts.config,
+      exported: facts.exported,
       tokenizer: tokenizer && {
         preTokenizer: tokenizer.preTokenizer,
         bosTokenId: tokenizer.bosTokenId,

@@ -1,6 +1,6 @@
 /** What a served model is called when nobody said so: its catalog name, or its file's name as people would type it. */
 
-import { basename } from 'node:path'
+import { basename, dirname } from 'node:path'
 import type { ModelReference } from '../store/model-reference.ts'
 import type { ModelSource } from '../store/source.ts'
 
@@ -29,7 +29,17 @@ function fileOf(source: ModelSource): string {
   }
 }
 
-/** Without what says that it is a part of several. */
+/** Without what says that it is a part of several. An exported graph is called after its folder. */
 function nameOfFile(path: string): string {
+  if (/\.onnx$/i.test(path)) return nameOfGraph(path)
   return basename(path).replace(/(?:-\d{5}-of-\d{5})?\.gguf(?:\.part\d+)?$/i, '') || 'model'
+}
+
+/** `/m/smollm/onnx/model_q4.onnx` → `smollm-model_q4`, `/m/smollm/model.onnx` → `smollm` */
+function nameOfGraph(path: string): string {
+  const graph = basename(path).replace(/\.onnx$/i, '')
+  const inner = dirname(path)
+  const folder = basename(basename(inner) === 'onnx' ? dirname(inner) : inner)
+  if (folder === '') return graph || 'model'
+  return graph === 'model' ? folder : `${folder}-${graph}`
 }

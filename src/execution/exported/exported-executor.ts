@@ -231,7 +231,7 @@ export class ExportedExecutor implements OpenedExecutor {
 }
 
 /** Concatenating graphs hold a past and a present of each sequence. */
-export function kvCopies({ sharesKvBuffer }: Pick<ExportedDecoder, 'sharesKvBuffer'>): number {
+function kvCopies({ sharesKvBuffer }: Pick<ExportedDecoder, 'sharesKvBuffer'>): number {
   return sharesKvBuffer ? 1 : 2
 }
 

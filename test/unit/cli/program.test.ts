@@ -131,6 +131,9 @@ describe('servedNames', () => {
     [null, { kind: 'url', url: 'https://h/a%20b.GGUF', sha256: null }, ['a b']],
     [null, { kind: 'hf', repository: 'o/n', revision: 'main', file: 'x/y.gguf' }, ['y']],
     [null, { kind: 'pypi', project: 'p', version: null, member: 'p/z.gguf' }, ['z']],
+    [null, { kind: 'file', path: '/m/smol/onnx/model_q4.onnx' }, ['smol-model_q4']],
+    [null, { kind: 'file', path: '/m/smol/model.onnx' }, ['smol']],
+    [null, { kind: 'file', path: '/model.onnx' }, ['model']],
     [['a', 'b', 'a'], { kind: 'file', path: '/m.gguf' }, ['a', 'b']],
   ] as const)('with %j for %j are %j', (configured, source, names) => {
     expect(servedNames(configured, { entry: null, source })).toEqual(names)
