@@ -11,7 +11,8 @@
  */
 
 export type KvDtype = 'f32' | 'bf16' | 'f16' | 'int8'
-export type Activations = 'f32' | 'int8'
+/** `bf16`: rounded to it, then multiplied and summed in f32. */
+export type Activations = 'f32' | 'bf16' | 'int8'
 
 export interface NativeCapabilities {
   /** Must equal `NATIVE_ABI`; raised whenever this file changes meaning. */

@@ -73,7 +73,7 @@ export function buildProgram(): Command {
       'weights that share a scale: 32, 64 or 128; auto = the longest that fits',
       'auto',
     )
-    .option('--symmetry <kind>', 'symmetric, or asymmetric with zero points', 'asymmetric')
+    .option('--symmetry <kind>', 'symmetric, or asymmetric with zero points', 'symmetric')
     .option(
       '--method <name>',
       'gptq compensates errors on a calibration text, rtn rounds to nearest',
@@ -185,9 +185,10 @@ const VARIANTS = 'f32,bf16,int8,int4'
 const QUANTIZE_HELP = `
 Examples:
   $ ingot quantize smollm2-135m-instruct -o ./smollm2-int4
-  $ ingot quantize hf:OWNER/NAME@REVISION -o ./int4 --group 128 --symmetry symmetric --calibrate my-domain.txt
+  $ ingot quantize hf:OWNER/NAME@REVISION -o ./int4 --group 128 --calibrate my-domain.txt
 
-Embeddings and the head keep their precision. GGUF files of architecture llama become Hugging Face folders. How a folder
+Embeddings and the head keep their precision. Asymmetric folders are read by Ingot and vLLM; transformers with
+compressed-tensors 0.20 refuses their zero points, so symmetric is the default. GGUF files of architecture llama become Hugging Face folders. How a folder
 was made stands in its ingot-quantization.json; ingot bench quality says what it costs.`
 
 const QUALITY_HELP = `

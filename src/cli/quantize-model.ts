@@ -59,8 +59,8 @@ export async function quantizeModel(
     flags: flagsOf(parsed),
   })
   const wishes = readWishes(parsed)
-  const access = await openModelAccess(loaded.config.store)
   const { signal, stopListening } = abortOnSignal()
+  const access = await openModelAccess(loaded.config.store)
   const progress = new Progress()
   const scratch = join(dirname(wishes.output), `.${basename(wishes.output)}.${process.pid}.part`)
   try {

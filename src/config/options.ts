@@ -22,7 +22,7 @@ export interface OptionValues {
   readonly 'store.packCache': number
   readonly 'engine.threads': typeof AUTO | number
   readonly 'engine.kvMemory': typeof AUTO | number
-  readonly 'engine.activations': 'int8' | 'f32'
+  readonly 'engine.activations': 'int8' | 'bf16' | 'f32'
   readonly 'engine.kvDtype': typeof AUTO | KvDtype
   readonly 'engine.blockSize': 16 | 32 | 64
   readonly 'engine.maxBatchTokens': number
@@ -173,14 +173,14 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
     },
   ),
   'engine.activations': option(
-    Type.Union([Type.Literal('int8'), Type.Literal('f32')]),
+    Type.Union([Type.Literal('int8'), Type.Literal('bf16'), Type.Literal('f32')]),
     'text',
     'int8',
     {
       flag: '--activations <type>',
       env: 'INGOT_ACTIVATIONS',
-      expected: '"int8" or "f32"',
-      help: 'type in which matrix products are computed; int8 is faster, f32 follows the reference most closely',
+      expected: '"int8", "bf16" or "f32"',
+      help: 'type in which matrix products take activations; int8 is fastest, f32 follows the reference most closely, bf16 rounds as a reference in bf16 does and is as slow as f32',
     },
   ),
   'engine.kvDtype': option(

@@ -109,7 +109,7 @@ function engineConfig(get: Get, decide: Decide, hardware: Hardware): EngineConfi
   const [autoKvDtype, kvReason] =
     activations === 'f32'
       ? (['f32', 'as exact as the f32 activations that were asked for'] as const)
-      : (['bf16', 'half the memory and traffic of f32, as exact as int8 activations need'] as const)
+      : (['bf16', `half the memory of f32, as exact as ${activations} activations need`] as const)
   return {
     threads:
       threads === AUTO

@@ -38,7 +38,7 @@ export interface SchedulingConfig {
 export interface EngineConfig {
   readonly threads: number
   readonly kvMemoryBytes: number | null
-  readonly activations: 'int8' | 'f32'
+  readonly activations: 'int8' | 'bf16' | 'f32'
   readonly kvDtype: KvDtype
   readonly blockSize: 16 | 32 | 64
   readonly maxNumBatchedTokens: number

@@ -29,7 +29,7 @@ export interface NativeExecutorOptions extends Omit<MemoryPlanInput, 'kvLayers'>
   readonly kvLayers: readonly KvLayer[]
   /** Compute threads, ≥ 1. */
   readonly threads: number
-  readonly activations: 'f32' | 'int8'
+  readonly activations: 'f32' | 'bf16' | 'int8'
   /** Where packed weights are kept; absent = in memory only. */
   readonly packs?: PackOptions | undefined
   /** As planned; absent = about as many as are stored. */

@@ -33,7 +33,7 @@ export interface EngineOptions {
     readonly modelDigest: string
   }
   readonly threads: number
-  readonly activations: 'f32' | 'int8'
+  readonly activations: 'f32' | 'bf16' | 'int8'
   readonly kvDtype: KvDtype
   readonly kvMemoryBytes: number
   readonly blockSize: number

@@ -16,6 +16,8 @@ use crate::simd::Simd;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Activations {
     F32,
+    /// Rounded to bf16, then multiplied and summed in f32.
+    Bf16,
     Int8,
 }
 
@@ -52,6 +54,11 @@ pub fn linear(
     if rows == 0 {
         return;
     }
+    if activations == Activations::Bf16 {
+        return with_bf16(x, scratch, |x, scratch| {
+            linear(weight, x, rows, bias, Activations::F32, out, scratch, pool);
+        });
+    }
     let mut parts = weight.parts.as_slice();
     while let Some(first) = parts.first() {
         // Parts in one order of inputs share the gathered (and quantised) activations.
@@ -70,6 +77,20 @@ pub fn linear(
         }
         parts = rest;
     }
+}
+
+/// Call `multiply` with `x` rounded to bf16, to nearest even.
+pub(crate) fn with_bf16(
+    x: &[f32],
+    scratch: &mut Scratch,
+    multiply: impl FnOnce(&[f32], &mut Scratch),
+) {
+    let mut rounded = std::mem::take(&mut scratch.rounded);
+    for (to, value) in grow(&mut rounded, x.len(), 0.0).iter_mut().zip(x) {
+        *to = half::bf16::from_f32(*value).to_f32();
+    }
+    multiply(&rounded[..x.len()], scratch);
+    scratch.rounded = rounded;
 }
 
 /// Each row's inputs in another order.

@@ -3,7 +3,7 @@
 //!
 //! G1 y[t][n] has the bits that `linear` gives it: groups and chunks change who computes a tile, never its order over k.
 
-use crate::linear::{Activations, Target, linear, quantise_range};
+use crate::linear::{Activations, Target, linear, quantise_range, with_bf16};
 use crate::linear_f32::panel_rows;
 use crate::linear_int8::int8_rows;
 use crate::packed_linear::{Kind, PackedLinear, SendPointer, TILE_COLUMNS};
@@ -71,6 +71,11 @@ pub fn linear_groups(
     groups
         .iter()
         .for_each(|group| group.check(k, x.len(), out.len()));
+    if activations == Activations::Bf16 {
+        return with_bf16(x, scratch, |x, scratch| {
+            linear_groups(groups, x, Activations::F32, out, scratch, pool);
+        });
+    }
     if groups.iter().any(|group| group.weight.has_order()) {
         return one_by_one(groups, x, activations, out, scratch, pool);
     }

@@ -357,3 +357,35 @@ fn the_largest_weights_and_activations_saturate_nothing() {
         }
     }
 }
+
+#[test]
+fn bf16_activations_are_f32_ones_rounded_to_bf16() {
+    let pool = Pool::new(2);
+    let mut random = Random(31);
+    for format in [
+        Format::F32,
+        Format::BF16,
+        Format::Q4_1,
+        Format::Q8_0,
+        Format::Q6_K,
+    ] {
+        let (n, k) = (40, inputs(format, 96));
+        let (bytes, _) = stored(format, n, k, &mut random);
+        let part = Part {
+            format,
+            rows: n,
+            bytes: &bytes,
+        };
+        let weight = PackedLinear::pack(&[part], k, &pool).unwrap();
+        for rows in [1, 9] {
+            let x = random.values(rows * k);
+            let rounded: Vec<f32> = x
+                .iter()
+                .map(|value| half::bf16::from_f32(*value).to_f32())
+                .collect();
+            let expected = run(&weight, &rounded, rows, Activations::F32, &pool);
+            let got = run(&weight, &x, rows, Activations::Bf16, &pool);
+            assert_eq!(bits(&got), bits(&expected), "{format:?}, {rows} rows");
+        }
+    }
+}

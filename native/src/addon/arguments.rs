@@ -130,8 +130,9 @@ impl ModelOptions {
             limits,
             activations: match self.activations.as_str() {
                 "f32" => Activations::F32,
+                "bf16" => Activations::Bf16,
                 "int8" => Activations::Int8,
-                other => return Err(one_of("activations", "f32 or int8", other)),
+                other => return Err(one_of("activations", "f32, bf16 or int8", other)),
             },
             kv_dtype: match self.kv_dtype.as_str() {
                 "f32" => KvDtype::F32,

@@ -88,7 +88,14 @@ function sizePlot(variants: readonly VariantResult[]): string {
       return `<line x1="${LEFT}" x2="${RIGHT}" y1="${at}" y2="${at}" stroke="var(--faint)"/><text x="${LEFT - 8}" y="${Number(at) + 4}" text-anchor="end">${formatBytes(most * share)}</text>`
     })
     .join('')
-  const marks = variants.map(({ variant, meanKl, weightsBytes }) => {
+  // Variants that come out the same share a dot and a label.
+  const isSame = (a: VariantResult, b: VariantResult) =>
+    a.meanKl === b.meanKl && a.weightsBytes === b.weightsBytes
+  const firsts = variants.filter((v, at) => variants.findIndex((other) => isSame(v, other)) === at)
+  const marks = firsts.map((first) => {
+    const { meanKl, weightsBytes } = first
+    const same = variants.filter((other) => isSame(first, other))
+    const variant = same.map((each) => each.variant).join(', ')
     const x = axis.at(meanKl ?? 0)
     const isRight = x > RIGHT - 80
     return `<circle cx="${x.toFixed(1)}" cy="${y(weightsBytes)}" r="5" fill="var(--a)"/><text x="${(isRight ? x - 9 : x + 9).toFixed(1)}" y="${Number(y(weightsBytes)) + 4}"${isRight ? ' text-anchor="end"' : ''}>${escaped(variant)}</text>`
