@@ -7,7 +7,7 @@
  *
  *   given                        files
  *   a folder with config.json    those directly inside whose names end as in `ENDINGS`; notes, pictures and other
- *                                formats do not count, and folders are not entered
+ *                                formats do not count, and no folder is entered but that of chat templates
  *   a .safetensors file          those of its folder: it is nothing without them
  *   an exported .onnx file       those of its folder, and its own as `exported-files.ts` says; so for a folder of exports
  *   a part of a split GGUF       all parts
@@ -29,6 +29,9 @@ import type { StoreFolder } from './store-folder.ts'
 
 /** Weights, configuration, tokenizer, chat template. */
 const ENDINGS = /\.(?:safetensors|json|jinja|model|txt)$/
+
+/** As transformers names it. */
+const TEMPLATE_FOLDER = 'additional_chat_templates'
 
 /** Several files that are one model. */
 export interface LocalFiles {
@@ -165,10 +168,18 @@ async function namesIn(folder: string, graph: string | null = null): Promise<rea
 async function filesAmong(folder: string, names: readonly string[]): Promise<readonly string[]> {
   const files: string[] = []
   for (const name of names) {
+    if (name === TEMPLATE_FOLDER) files.push(...(await templatesIn(folder)))
     if (!ENDINGS.test(name)) continue
     if (!(await stat(join(folder, name))).isDirectory()) files.push(name)
   }
   return files
+}
+
+async function templatesIn(folder: string): Promise<readonly string[]> {
+  // A file of that name is no model's.
+  const names = await readdir(join(folder, TEMPLATE_FOLDER)).catch(() => [])
+  const templates = names.filter((name) => name.endsWith('.jinja'))
+  return templates.map((name) => `${TEMPLATE_FOLDER}/${name}`)
 }
 
 async function sizeOf(file: string): Promise<number> {

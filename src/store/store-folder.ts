@@ -14,7 +14,7 @@
  */
 
 import { createHash } from 'node:crypto'
-import { chmod, mkdir, readdir, rename, rm, symlink } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readlink, rename, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileSize, publish, readJson, writeTextDurably } from './disk.ts'
 import { ioFailure, reasonOf } from './errors.ts'
@@ -121,25 +121,31 @@ export class StoreFolder {
     }
   }
 
-  /** Publish links to blobs that are there. A set that is there already is replaced. @returns its first file */
+  /** Publish links to blobs that are there. Links that are right already stay, for who reads them. @returns its first file */
   async addSet(digest: string, parts: readonly FilePart[]): Promise<string> {
     const path = this.setPath(digest)
+    const first = join(path, parts[0]?.name ?? '')
+    if (await this.hasSet(path, parts)) return first
     const temporary = `${path}.${process.pid}.tmp`
     try {
       await rm(temporary, { recursive: true, force: true })
       await mkdir(temporary)
-      for (const part of parts) {
-        await symlink(
-          join('..', '..', '..', 'blobs', 'sha256', part.digest),
-          join(temporary, part.name),
-        )
-      }
+      for (const part of parts) await symlink(linkTo(part.digest), join(temporary, part.name))
       await rm(path, { recursive: true, force: true })
       await rename(temporary, path)
-      return join(path, parts[0]?.name ?? '')
+      return first
     } catch (error) {
       throw ioFailure(error, path, 'publishing')
     }
+  }
+
+  private async hasSet(path: string, parts: readonly FilePart[]): Promise<boolean> {
+    for (const { name, digest } of parts) {
+      // Absent, or no link: made again.
+      const link = await readlink(join(path, name)).catch(() => undefined)
+      if (link !== linkTo(digest)) return false
+    }
+    return true
   }
 
   async readRef(source: string): Promise<StoredRef | undefined> {
@@ -190,6 +196,11 @@ export class StoreFolder {
   private digestPath(path: string): string {
     return join(this.root, 'digests', `${keyOf(path)}.json`)
   }
+}
+
+/** From inside a set, so that the store may be moved. */
+function linkTo(digest: string): string {
+  return join('..', '..', '..', 'blobs', 'sha256', digest)
 }
 
 function keyOf(text: string): string {

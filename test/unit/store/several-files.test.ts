@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { ModelStore } from '../../../src/store/model-store.ts'
 import { parseSource, sourceText } from '../../../src/store/source.ts'
 import { caught } from '../../support/caught.ts'
@@ -50,6 +50,9 @@ function serveWheels(parts: readonly Buffer[] = PARTS): Promise<ModelStore> {
   }
   return makeOne({ indexUrl })
 }
+
+// Durable writes take seconds each on a busy disk.
+vi.setConfig({ testTimeout: 60_000 })
 
 describe('a joined source', () => {
   it('has one spelling, and no paths in it', () => {
@@ -173,5 +176,19 @@ describe('a split model on a hub', () => {
     await writeFile(blob, Buffer.alloc(PARTS[1]!.length))
     expect(await store.fetch(source)).toEqual(model)
     expect(await readFile(join(dirname(model.path), NAMES[1]!))).toEqual(PARTS[1])
+  })
+})
+
+describe('a folder with chat templates of its own', () => {
+  it('has another digest when one of them changes', async () => {
+    const store = await makeOne({})
+    const folder = join(store.root, 'folder')
+    const template = join(folder, 'additional_chat_templates', 'tool_use.jinja')
+    await mkdir(dirname(template), { recursive: true })
+    await writeFile(join(folder, 'config.json'), '{}')
+    await writeFile(template, 'A')
+    const before = await store.fetch(reference(folder))
+    await writeFile(template, 'BB')
+    expect((await store.fetch(reference(folder))).digest).not.toBe(before.digest)
   })
 })
