@@ -230,7 +230,7 @@ export class EngineCore {
   /** The cost model hears of every step that was computed. */
   #learn(ms: number): void {
     const { numTokens, numKeys, numLogitsRows } = this.#batch
-    if (numTokens > 0) this.#scheduler.costModel.observe(numTokens, numKeys, numLogitsRows, ms)
+    if (numTokens > 0) this.#scheduler.learn(numTokens, numKeys, numLogitsRows, ms)
   }
 
   /** Samplers follow the running list: out with the preempted, in with the admitted. A refusal ends its sequence. */

@@ -124,6 +124,12 @@ export class Scheduler {
     this.#admit(nowMs)
   }
 
+  /** What the step cost. */
+  learn(numTokens: number, numKeys: number, numLogitsRows: number, ms: number): void {
+    this.#budget.learn(ms)
+    this.costModel.observe(numTokens, numKeys, numLogitsRows, ms)
+  }
+
   /**
    * The step that computed the sequence's last tokens was good and drew `numDrawn`: guesses are judged, blocks that only
    * wrong ones had are cut off, and later sequences may find the blocks that were filled.

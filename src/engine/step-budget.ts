@@ -20,6 +20,9 @@ import type { StepCostModel } from './step-cost-model.ts'
 const LEAST_TARGET_MS = 10
 /** Of `auto`: a step with prompts beside one without. A little below 2, for the model is never exact. */
 const TARGET_FACTOR = 1.8
+/** Of one step, in the correction of the prediction beside streams; about 20 steps until it has followed. */
+const CORRECTION_SHARE = 0.1
+const MOST_CORRECTION = 4
 /** Rows that the kernels compute together anyway. */
 const LEAST_PROMPT_TOKENS = 8
 
@@ -29,8 +32,11 @@ export class StepBudget {
   readonly #targetItl: TargetItl
   #tokens = 0
   #rows = 0
-  /** Left for prompts. In an array, because a number would be boxed. */
-  readonly #ms = Float64Array.of(Number.POSITIVE_INFINITY)
+  /**
+   * Milliseconds left for prompts; those predicted for the prompts' and for the decode rows of the step; and how much
+   * longer prompts beside streams took than predicted. In an array, because numbers would be boxed.
+   */
+  readonly #ms = Float64Array.of(Number.POSITIVE_INFINITY, 0, 0, 1)
   #hasPromptTokens = false
   #numDecodeTokens = 0
   #numDecodeKeys = 0
@@ -64,6 +70,7 @@ export class StepBudget {
     this.#tokens = this.#limits.maxNumBatchedTokens
     this.#rows = this.#limits.maxLogitsRows
     this.#ms[0] = Number.POSITIVE_INFINITY
+    this.#ms[1] = 0
     this.#hasPromptTokens = false
     this.#numDecodeTokens = 0
     this.#numDecodeKeys = 0
@@ -83,7 +90,20 @@ export class StepBudget {
       this.#targetItl === 'auto'
         ? Math.max(LEAST_TARGET_MS, TARGET_FACTOR * decodeMs)
         : this.#targetItl
-    this.#ms[0] = Math.max(0, targetMs - decodeMs)
+    this.#ms[0] = Math.max(0, targetMs - decodeMs) / this.#ms[3]!
+    this.#ms[2] = decodeMs
+  }
+
+  /**
+   * The step took `ms`. The model is a straight line, and kernels are not: rows beside streams may cost more than rows
+   * of a long chunk. What a bounded step with prompts took beyond its streams corrects the next one.
+   */
+  learn(ms: number): void {
+    if (this.#ms[0]! === Number.POSITIVE_INFINITY || this.#ms[1]! <= 0) return
+    const ratio = (ms - this.#ms[2]!) / this.#ms[1]!
+    // Never below 1: that prompts were cheaper once is no reason to risk the target.
+    const bounded = Math.min(MOST_CORRECTION, Math.max(1, ratio))
+    this.#ms[3]! += CORRECTION_SHARE * (bounded - this.#ms[3]!)
   }
 
   /** Of `numWanted` tokens of the sequence, how many fit; may be 0. */
@@ -123,6 +143,7 @@ export class StepBudget {
     const { tokenMs, keyMs, logitsRowMs } = this.#model
     const ms = tokenMs * numTokens + keyMs * numKeys(sequence, numTokens)
     this.#ms[0] = Math.max(0, this.#ms[0]! - ms)
+    this.#ms[1]! += ms
     this.#ms[0]! -= Math.min(this.#ms[0]!, logitsRowMs * this.#take(sequence, numTokens))
   }
 

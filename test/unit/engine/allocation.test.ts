@@ -45,7 +45,7 @@ function makeDecodingEngine() {
       if (sequence !== undefined) batch.takeSlot(sequence)
     }
     batch.fill(scheduler.running)
-    scheduler.costModel.observe(batch.numTokens, batch.numKeys, batch.numLogitsRows, 3)
+    scheduler.learn(batch.numTokens, batch.numKeys, batch.numLogitsRows, 3)
     commitStep(batch, 1, drewToken)
     scheduler.removeFinished()
   }
