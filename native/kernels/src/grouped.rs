@@ -40,11 +40,13 @@ pub struct Grouped {
 
 impl Grouped {
     /// Whether codes times int8 activations are integers.
+    #[inline(always)]
     pub(crate) fn is_integer(self) -> bool {
         matches!(self.codes, Codes::Nibbles | Codes::Bytes)
     }
 
     /// The code that means 0 where there is no zero point.
+    #[inline(always)]
     pub(crate) fn centre(self) -> u8 {
         match self.codes {
             Codes::Nibbles => 8,
@@ -53,6 +55,7 @@ impl Grouped {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn code_bytes(self) -> usize {
         match self.codes {
             Codes::Nibbles | Codes::Table => 512,
@@ -60,25 +63,30 @@ impl Grouped {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn scale_rows(self, blocks: usize) -> usize {
         blocks.div_ceil(self.blocks_per_scale as usize)
     }
 
     /// First byte of the scales of 32 columns that a block uses.
+    #[inline(always)]
     pub(crate) fn scales_at(self, blocks: usize, block: usize) -> usize {
         let row = block / self.blocks_per_scale as usize;
         blocks * self.code_bytes() + row * TILE_COLUMNS * 4
     }
 
+    #[inline(always)]
     pub(crate) fn zeros_at(self, blocks: usize, block: usize) -> usize {
         let row = block / self.blocks_per_scale as usize;
         self.zeros_start(blocks) + row * TILE_COLUMNS
     }
 
+    #[inline(always)]
     fn zeros_start(self, blocks: usize) -> usize {
         blocks * self.code_bytes() + self.scale_rows(blocks) * TILE_COLUMNS * 4
     }
 
+    #[inline(always)]
     pub(crate) fn table_at(self, blocks: usize) -> usize {
         let zeros = match self.has_zeros {
             true => self.scale_rows(blocks) * TILE_COLUMNS,
@@ -102,6 +110,7 @@ impl Grouped {
     }
 
     /// Byte of a block's codes, and shift, of weight `k` (0 … 31).
+    #[inline(always)]
     pub(crate) fn code_at(self, column: usize, k: usize) -> (usize, usize) {
         let (half, lane) = (column / 16, column % 16);
         match self.codes {
@@ -113,6 +122,7 @@ impl Grouped {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn code(self, tile: &[u8], block: usize, column: usize, k: usize) -> u8 {
         let (at, shift) = self.code_at(column, k);
         let byte = tile[block * self.code_bytes() + at] >> shift;
@@ -122,10 +132,12 @@ impl Grouped {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn scale(self, tile: &[u8], blocks: usize, block: usize, column: usize) -> f32 {
         f32_at(tile, self.scales_at(blocks, block) + column * 4)
     }
 
+    #[inline(always)]
     pub(crate) fn zero(self, tile: &[u8], blocks: usize, block: usize, column: usize) -> i8 {
         match self.has_zeros {
             true => tile[self.zeros_at(blocks, block) + column] as i8,

@@ -58,13 +58,12 @@ impl GroupedPlan {
                 .iter()
                 .any(|&group| stored.zero(row, group as usize) != 0)
         });
-        let mut kind = Grouped {
+        let kind = Grouped {
             codes,
             blocks_per_scale: blocks_per_scale as u32,
             has_zeros,
             has_order: order.is_some(),
         };
-        kind.has_order = order.is_some();
         let shift = match kind.is_integer() {
             true => (i16::from(kind.centre()) - stored.centre()) as u8,
             false => 0,

@@ -61,9 +61,10 @@ pub fn linear(
     }
     let mut parts = weight.parts.as_slice();
     while let Some(first) = parts.first() {
-        // Parts in one order of inputs share the gathered (and quantised) activations.
-        let order = first.order(k);
-        let same = parts.iter().take_while(|part| part.order(k) == order);
+        let order = gathered_order(first, k, activations);
+        let same = parts
+            .iter()
+            .take_while(|part| gathered_order(part, k, activations) == order);
         let (these, rest) = parts.split_at(same.count());
         match order {
             None => linear_parts(these, n, x, rows, bias, activations, out, scratch, pool),
@@ -91,6 +92,14 @@ pub(crate) fn with_bf16(
     }
     multiply(&rounded[..x.len()], scratch);
     scratch.rounded = rounded;
+}
+
+/// The order in which a part's int8 kernel takes its inputs; panels have the order of the file.
+fn gathered_order(part: &PackedPart, k: usize, activations: Activations) -> Option<&[u32]> {
+    match activations {
+        Activations::Int8 if part.kind.is_integer() => part.order(k),
+        _ => None,
+    }
 }
 
 /// Each row's inputs in another order.
@@ -162,6 +171,7 @@ fn linear_parts(
                         part.kind,
                         bytes,
                         k,
+                        part.order(k),
                         x.as_ptr(),
                         range.clone(),
                         panel,

@@ -7,33 +7,38 @@ use std::ops::Range;
 
 use crate::format::Format;
 use crate::linear::{TILE_ROWS, Target, row_tiles};
-use crate::linear_grouped_panel::dequantise_grouped;
+use crate::linear_grouped_panel::{dequantise_grouped, multiply_grouped};
 use crate::linear_planes_panel::dequantise_planes;
 use crate::packed_linear::{Kind, TILE_COLUMNS};
 use crate::simd::{LANES, Simd};
 
-/// Multiply the rows of `range` with one tile. `panel` is working memory of k · 32 values.
+/// Multiply the rows of `range` with one tile. `panel` is working memory of k · 32 values. With an order, the tile's k
+/// stand for other inputs: the panel is written in the order of the inputs, so that sums are those of plain weights.
 ///
 /// # Safety
 /// `tile` is a tile of `kind` with `k` inputs; `x` has the range's rows of `k` values; `target` has those rows.
+#[allow(clippy::too_many_arguments)]
 pub(crate) unsafe fn panel_rows(
     kind: Kind,
     tile: &[u8],
     k: usize,
+    order: Option<&[u32]>,
     x: *const f32,
     range: Range<usize>,
     panel: *mut f32,
     target: &Target,
 ) {
     let tile = tile.as_ptr();
-    crate::dispatch!(panel_body(kind: Kind, tile: *const u8, k: usize, x: *const f32, range: Range<usize>, panel: *mut f32, target: &Target));
+    crate::dispatch!(panel_body(kind: Kind, tile: *const u8, k: usize, order: Option<&[u32]>, x: *const f32, range: Range<usize>, panel: *mut f32, target: &Target));
 }
 
+#[allow(clippy::too_many_arguments)]
 #[inline(always)]
 unsafe fn panel_body<S: Simd>(
     kind: Kind,
     tile: *const u8,
     k: usize,
+    order: Option<&[u32]>,
     x: *const f32,
     range: Range<usize>,
     panel: *mut f32,
@@ -48,12 +53,15 @@ unsafe fn panel_body<S: Simd>(
         Kind::Dense(Format::BF16) if is_single => {
             return row_tile::<S, BrainWeight>(tile.cast(), k, x, range, target);
         }
+        Kind::Grouped(grouped) if is_single && order.is_none() => {
+            return multiply_grouped::<S>(grouped, tile, k, x, range, target);
+        }
         _ => {}
     }
     let panel = match kind {
         Kind::Dense(Format::F32) => tile.cast::<f32>(),
         _ => {
-            dequantise_tile::<S>(kind, tile, k, panel);
+            dequantise_tile::<S>(kind, tile, k, order, panel);
             panel.cast_const()
         }
     };
@@ -143,10 +151,16 @@ unsafe fn multiply<S: Simd, W: Weight, const ROWS: usize>(
 
 /// Write a tile's exact values to `panel`, `[k][32]`.
 #[inline(always)]
-unsafe fn dequantise_tile<S: Simd>(kind: Kind, tile: *const u8, k: usize, panel: *mut f32) {
+unsafe fn dequantise_tile<S: Simd>(
+    kind: Kind,
+    tile: *const u8,
+    k: usize,
+    order: Option<&[u32]>,
+    panel: *mut f32,
+) {
     match kind {
         Kind::Planes(format) => dequantise_planes::<S>(format, tile, k, panel),
-        Kind::Grouped(grouped) => dequantise_grouped::<S>(grouped, tile, k, panel),
+        Kind::Grouped(grouped) => dequantise_grouped::<S>(grouped, tile, k, order, panel),
         Kind::Dense(format) => {
             for half in 0..k * TILE_COLUMNS / LANES {
                 let at = half * LANES;

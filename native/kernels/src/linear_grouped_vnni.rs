@@ -8,6 +8,7 @@ use crate::grouped::{Codes, Grouped};
 use crate::linear::Target;
 use crate::linear_grouped::start_of;
 use crate::linear_int8::Ahead;
+use crate::packed_linear::TILE_COLUMNS;
 use crate::quantize::QuantisedRow;
 use crate::simd_avx512::Avx512;
 
@@ -69,6 +70,11 @@ unsafe fn rows_of<const ROWS: usize, const BYTES: bool, const ZEROS: bool>(
     let codes = if BYTES { Codes::Bytes } else { Codes::Nibbles };
     let low_bits = _mm512_set1_epi8(15);
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+    // Walked along, since a division a block would cost as much as its sums.
+    let mut scales_at = weights.add(kind.scales_at(blocks, 0)).cast::<f32>();
+    // Wherever it points when there are none.
+    let mut zeros_at = weights.wrapping_add(kind.zeros_at(blocks, 0));
+    let mut left_of_scale = kind.blocks_per_scale;
     for block in 0..blocks {
         let tile = weights.add(block * code_bytes);
         let act = acts.add(block * ROWS);
@@ -91,9 +97,15 @@ unsafe fn rows_of<const ROWS: usize, const BYTES: bool, const ZEROS: bool>(
                     dots[row][1] = _mm512_dpbusd_epi32(dots[row][1], second, a);
                 }
             } else {
-                let low = [first, second].map(|word| _mm512_and_si512(word, low_bits));
-                let high = [first, second]
-                    .map(|word| _mm512_and_si512(_mm512_srli_epi16::<4>(word), low_bits));
+                // No `map`: what it calls is compiled without these CPU features.
+                let low = [
+                    _mm512_and_si512(first, low_bits),
+                    _mm512_and_si512(second, low_bits),
+                ];
+                let high = [
+                    _mm512_and_si512(_mm512_srli_epi16::<4>(first), low_bits),
+                    _mm512_and_si512(_mm512_srli_epi16::<4>(second), low_bits),
+                ];
                 for row in 0..ROWS {
                     let quants = (*act.add(row)).quants.as_ptr();
                     let (a, b) = (
@@ -108,8 +120,11 @@ unsafe fn rows_of<const ROWS: usize, const BYTES: bool, const ZEROS: bool>(
             }
         }
         if ZEROS {
-            let at = weights.add(kind.zeros_at(blocks, block));
-            let zeros = [at, at.add(16)].map(|at| _mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast())));
+            let at = zeros_at;
+            let zeros = [
+                _mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast())),
+                _mm512_cvtepi8_epi32(_mm_loadu_si128(at.add(16).cast())),
+            ];
             for row in 0..ROWS {
                 let act_sums = (*act.add(row)).sums;
                 let sum = _mm512_set1_epi32(act_sums[0] + act_sums[1]);
@@ -119,8 +134,16 @@ unsafe fn rows_of<const ROWS: usize, const BYTES: bool, const ZEROS: bool>(
                 }
             }
         }
-        let at = weights.add(kind.scales_at(blocks, block)).cast::<f32>();
-        let scales = [_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(16))];
+        let scales = [
+            _mm512_loadu_ps(scales_at),
+            _mm512_loadu_ps(scales_at.add(16)),
+        ];
+        left_of_scale -= 1;
+        if left_of_scale == 0 {
+            scales_at = scales_at.add(TILE_COLUMNS);
+            zeros_at = zeros_at.wrapping_add(TILE_COLUMNS);
+            left_of_scale = kind.blocks_per_scale;
+        }
         for row in 0..ROWS {
             let s = _mm512_set1_ps((*act.add(row)).scale);
             for half in 0..2 {

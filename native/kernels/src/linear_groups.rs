@@ -138,7 +138,7 @@ pub fn linear_groups(
                     if is_int8(part.kind) {
                         int8_rows(part.kind, bytes, k, quantised, 0..group.rows, &target);
                     } else {
-                        panel_rows(part.kind, bytes, k, x, 0..group.rows, panel, &target);
+                        panel_rows(part.kind, bytes, k, None, x, 0..group.rows, panel, &target);
                     }
                 }
             }
