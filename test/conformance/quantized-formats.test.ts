@@ -67,7 +67,7 @@ describe.skipIf(!existsSync(ADDON))('quantized folders (skipped without the addo
     return withEngine(options, async (engine) => (await runSequences(engine, specs)).answers)
   }
 
-  it.each(QUANTIZATION_CASES)('$name', async ({ name, config, write }) => {
+  it.each(QUANTIZATION_CASES)('$name', async ({ config, write }) => {
     const { quantized, dense } = quantizedFolder(config, write)
     const [got, expected] = [
       await answersOf('quantized', quantized, 'f32'),
