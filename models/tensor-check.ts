@@ -2,7 +2,7 @@
  * Compares a checkpoint's tensor index with the tensors that an architecture has. Owns nothing; reads no bytes.
  *
  * T1 After `checkTensorSet` returns, each expected tensor exists with its shape and there are no others, but for the
- *    optional ones.
+ *    optional ones and biases of zeros.
  */
 
 import type { Checkpoint, TensorInfo } from '../src/checkpoint/checkpoint.ts'
@@ -30,7 +30,9 @@ export function checkTensorSet(
     known.add(tensor.name)
     checkTensor(checkpoint, tensor)
   }
-  const unexpected = [...checkpoint.tensors.values()].filter(({ name }) => !known.has(name))
+  const unexpected = [...checkpoint.tensors.values()].filter(
+    ({ name, isZeroBias }) => !known.has(name) && isZeroBias !== true,
+  )
   const [first] = unexpected
   if (first === undefined) return
   throw modelError('MODEL_TENSOR_UNEXPECTED', {

@@ -22,6 +22,8 @@ export interface TensorInfo {
   readonly exponents?: Pick<StoredTensor, 'file' | 'offset' | 'byteLength'>
   /** What a quantized weight is made of; `file` and `offset` are then those of its codes. Absent for all others. */
   readonly quantization?: StoredQuantization
+  /** A bias beside quantized codes whose bytes are all zero: an architecture that has none may leave it out. */
+  readonly isZeroBias?: true
 }
 
 /** `null` and objects, which are maps without a prototype, come from JSON only. */

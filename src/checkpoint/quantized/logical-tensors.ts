@@ -12,8 +12,17 @@ import { quote } from '../gguf/metadata.ts'
 import { DENSE_DTYPES } from '../safetensors/dtypes.ts'
 import { Companions, quantizedTensorError } from './companions.ts'
 import { plainFloat8 } from './float8.ts'
-import type { QuantizedWeight, ReadBytes, Scheme, SplitBlocks } from './scheme.ts'
+import {
+  moduleOf,
+  type QuantizedWeight,
+  type ReadBytes,
+  type Scheme,
+  type SplitBlocks,
+} from './scheme.ts'
 import type { StoredQuantization, StoredTensor } from './stored-quantization.ts'
+
+/** Of a million outputs. */
+const MAX_BIAS_BYTES = 4 * 2 ** 20
 
 /**
  * @param scheme - `null` when the configuration says nothing of a quantization
@@ -37,7 +46,9 @@ export async function logicalTensors(
   for (const tensor of stored.values()) {
     const info = made.get(tensor.name)
     if (info === undefined && companions.isTaken(tensor.name)) continue
-    const own = info ?? plainInfo(tensor, scheme)
+    const plain = info ?? plainInfo(tensor, scheme)
+    const isZero = info === undefined && (await isZeroBias(tensor, stored, read))
+    const own = isZero ? { ...plain, isZeroBias: true as const } : plain
     const other = tensors.get(own.name)
     if (other !== undefined) {
       throw quantizedTensorError(own.file, own.name, 'one tensor of this name', 'two')
@@ -45,6 +56,19 @@ export async function logicalTensors(
     tensors.set(own.name, own)
   }
   return tensors
+}
+
+/** AutoGPTQ wrote a bias of zeros for every module, also of models that have none; adding it changes nothing. */
+async function isZeroBias(
+  { name, shape, byteLength, ...place }: StoredTensor,
+  stored: ReadonlyMap<string, StoredTensor>,
+  read: ReadBytes,
+): Promise<boolean> {
+  const module = moduleOf(name, '.bias')
+  const isBias = module !== null && shape.length === 1 && byteLength <= MAX_BIAS_BYTES
+  if (!isBias || !stored.has(`${module}.qweight`)) return false
+  const bytes = await read({ name, shape, byteLength, ...place }, MAX_BIAS_BYTES)
+  return bytes.every((byte) => byte === 0)
 }
 
 function weightInfo({ name, format, shape, quantization }: QuantizedWeight): TensorInfo {

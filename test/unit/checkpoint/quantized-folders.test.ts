@@ -96,6 +96,16 @@ describe('a quantized folder', () => {
     expect(tensors.get('model.layers.0.mlp.up_proj.weight')?.format).toBe('GPTQ_INT4')
   })
 
+  it('says which biases beside codes are zeros, that a model without biases may leave out', async () => {
+    const biasOf = async (data: Buffer) => {
+      const bias = { dtype: 'F16', shape: [64], data }
+      const { tensors } = await openCheckpoint(await write(named('GPTQ 4'), { tensors: { bias } }))
+      return tensors.get(`${Q_PROJ}.bias`)
+    }
+    expect(await biasOf(Buffer.alloc(128))).toMatchObject({ format: 'F16', isZeroBias: true })
+    expect(await biasOf(Buffer.alloc(128, 1))).not.toHaveProperty('isZeroBias')
+  })
+
   it('may hold E4M3 matrices without a configuration', async () => {
     const weights = encodeSafetensors({ a: { dtype: 'F8_E4M3', shape: [4, 32] } })
     const files = { 'config.json': { model_type: 'llama' }, 'model.safetensors': weights }
