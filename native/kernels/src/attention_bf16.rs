@@ -8,14 +8,15 @@
 
 use std::ops::Range;
 
-use crate::attention_tile::{Arithmetic, SPLIT, Work};
+use crate::attention_softmax::prepare;
+use crate::attention_tile::{Arithmetic, Tile, Work};
 use crate::attention_view::View;
 use crate::simd::{LANES, Simd};
 
 /// 2^-100, the square of what is stored as 0.
 const SMALLEST_SQUARE: f32 = f32::from_bits((127 - 100) << 23);
 
-/// Round sixteen numbers as every operand of this file is.
+/// Round sixteen numbers of a query, key or value.
 #[inline(always)]
 pub(crate) unsafe fn store_rounded<S: Simd>(to: *mut u16, value: S::F) {
     let square = S::mul(value, value);
@@ -23,6 +24,22 @@ pub(crate) unsafe fn store_rounded<S: Simd>(to: *mut u16, value: S::F) {
         to,
         S::select_below(square, SMALLEST_SQUARE, S::splat(0.0), value),
     );
+}
+
+/// 2^x for x ≤ 0, relative error below 3e-6, a thousandth of what rounding to bf16 costs; below -50, and so for hidden
+/// positions, 2^-50: beside the largest weight, which is 1, that is nothing, and no operand needs to be made 0.
+#[inline(always)]
+unsafe fn power_of_two<S: Simd>(x: S::F) -> S::F {
+    // In this order a NaN passes: the second operand is taken where either is NaN.
+    let x = S::max(S::splat(-50.0), x);
+    let n = S::round(x);
+    let r = S::sub(x, n);
+    // Minimax in relative error on |r| ≤ 1/2, exact at 0.
+    let y = S::fma(S::splat(9.582_853e-3), r, S::splat(5.590_642_6e-2));
+    let y = S::fma(y, r, S::splat(2.402_41e-1));
+    let y = S::fma(y, r, S::splat(6.931_242e-1));
+    let y = S::fma(y, r, S::splat(1.0));
+    S::scale_by_power_of_two(y, n)
 }
 
 macro_rules! arithmetic {
@@ -73,21 +90,29 @@ macro_rules! arithmetic {
             const VALUE_BYTES: usize = 64;
 
             #[inline(always)]
-            unsafe fn stage(
+            unsafe fn weights(
                 work: &mut Work,
                 vector: usize,
                 visible: &Range<usize>,
+                tile: &Tile,
                 _view: &View<'_>,
                 _start: usize,
             ) {
-                debug_assert!(visible.end <= SPLIT);
-                let (from, to) = (
-                    work.scores[vector].as_ptr(),
-                    work.staged[vector].as_mut_ptr().cast::<u16>(),
-                );
-                for t in (visible.start / LANES * LANES..visible.end).step_by(LANES) {
-                    $round(to.add(t), <$simd>::load(from.add(t)));
+                let prepared = prepare::<$simd>(&mut work.scores[vector], visible, tile);
+                let factor = prepared.factor * std::f32::consts::LOG2_E;
+                let offset = prepared.largest * -std::f32::consts::LOG2_E;
+                let (factor, offset) = (<$simd>::splat(factor), <$simd>::splat(offset));
+                let scores = work.scores[vector].as_ptr();
+                let staged = work.staged[vector].as_mut_ptr().cast::<u16>();
+                let mut sums = <$simd>::splat(0.0);
+                for group in prepared.groups {
+                    let score = <$simd>::load(scores.add(group * LANES));
+                    let weight = power_of_two::<$simd>(<$simd>::fma(score, factor, offset));
+                    sums = <$simd>::add(sums, weight);
+                    $round(staged.add(group * LANES), weight);
                 }
+                work.max[vector] = prepared.largest;
+                work.sum[vector] = <$simd>::sum(sums);
             }
             #[inline(always)]
             unsafe fn load_value(from: *const u8) -> Self::Value {
@@ -132,7 +157,7 @@ arithmetic!(
     [S: Simd],
     S,
     S::dot_pairs,
-    store_rounded::<S>
+    S::store_bf16
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -144,7 +169,7 @@ mod native {
     use std::mem::transmute;
     use std::ops::Range;
 
-    use super::{Arithmetic, LANES, SMALLEST_SQUARE, SPLIT, Simd, View, Work};
+    use super::{Arithmetic, LANES, Simd, Tile, View, Work, power_of_two, prepare};
     use crate::simd_avx512::Avx512;
 
     #[inline(always)]
@@ -158,12 +183,8 @@ mod native {
     }
 
     #[inline(always)]
-    unsafe fn store_rounded(to: *mut u16, value: __m512) {
-        let square = _mm512_mul_ps(value, value);
-        let small = _mm512_set1_ps(SMALLEST_SQUARE);
-        // Kept where the square is not below, so that a NaN stays one.
-        let is_kept = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(square, small);
-        let rounded = _mm512_cvtneps_pbh(_mm512_maskz_mov_ps(is_kept, value));
+    unsafe fn round(to: *mut u16, value: __m512) {
+        let rounded = _mm512_cvtneps_pbh(value);
         // SAFETY: both are 32 bytes.
         _mm256_storeu_si256(to.cast(), transmute::<__m256bh, __m256i>(rounded));
     }
@@ -174,6 +195,6 @@ mod native {
         [],
         Avx512,
         dot,
-        store_rounded
+        round
     );
 }

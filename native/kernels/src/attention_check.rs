@@ -26,6 +26,12 @@ pub(crate) fn check(args: &AttentionArgs<'_>, out: &[f32]) -> Result<(), KernelE
             args.num_heads, args.num_kv_heads, args.head_dim, args.value_dim
         ));
     }
+    if args.scale <= 0.0 || !args.scale.is_finite() {
+        return fail(format!(
+            "scores are scaled by {}, which is not positive",
+            args.scale
+        ));
+    }
     if args.window == 0
         || args
             .sinks

@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::attention_tile::{Arithmetic, Work};
+use crate::attention_softmax::softmax;
+use crate::attention_tile::{Arithmetic, Tile, Work};
 use crate::attention_view::View;
 use crate::simd::{LANES, Simd};
 
@@ -74,13 +75,16 @@ unsafe impl<S: Simd, E: Element> Arithmetic<S> for Float<E> {
     const VALUE_BYTES: usize = LANES * size_of::<E>();
 
     #[inline(always)]
-    unsafe fn stage(
-        _work: &mut Work,
-        _vector: usize,
-        _visible: &Range<usize>,
+    unsafe fn weights(
+        work: &mut Work,
+        vector: usize,
+        visible: &Range<usize>,
+        tile: &Tile,
         _view: &View<'_>,
         _start: usize,
     ) {
+        (work.max[vector], work.sum[vector]) =
+            softmax::<S>(&mut work.scores[vector], visible, tile);
     }
     #[inline(always)]
     unsafe fn load_value(from: *const u8) -> S::F {

@@ -12,7 +12,8 @@
 
 use std::ops::Range;
 
-use crate::attention_tile::{Arithmetic, SPLIT, Work};
+use crate::attention_softmax::softmax;
+use crate::attention_tile::{Arithmetic, SPLIT, Tile, Work};
 use crate::attention_view::View;
 use crate::simd::{LANES, Simd};
 
@@ -80,13 +81,16 @@ unsafe impl<S: Simd> Arithmetic<S> for Int8 {
     const VALUE_BYTES: usize = 64;
 
     #[inline(always)]
-    unsafe fn stage(
+    unsafe fn weights(
         work: &mut Work,
         vector: usize,
         visible: &Range<usize>,
+        tile: &Tile,
         view: &View<'_>,
         start: usize,
     ) {
+        (work.max[vector], work.sum[vector]) =
+            softmax::<S>(&mut work.scores[vector], visible, tile);
         let groups = visible.start / LANES * LANES..visible.end.next_multiple_of(LANES);
         let weights = work.scores[vector].as_mut_ptr();
         for t in groups.clone().step_by(LANES) {

@@ -105,11 +105,13 @@ pub(crate) unsafe trait Arithmetic<S: Simd> {
     const COLUMNS: usize;
     const VALUE_BYTES: usize;
 
-    /// Make the weights of `visible` ready; `start` is the split's position.
-    unsafe fn stage(
+    /// From raw scores to weights that are ready to be multiplied, with their sum and the largest finished score;
+    /// `start` is the split's position.
+    unsafe fn weights(
         work: &mut Work,
         vector: usize,
         visible: &Range<usize>,
+        tile: &Tile,
         view: &View<'_>,
         start: usize,
     );
@@ -207,9 +209,7 @@ unsafe fn attend<S: Simd, A: Arithmetic<S>, const Q: usize>(
     for (vector, visible) in visible.iter().enumerate() {
         work.is_seen[vector] = !visible.is_empty();
         if work.is_seen[vector] {
-            (work.max[vector], work.sum[vector]) =
-                softmax::<S>(&mut work.scores[vector], visible, tile);
-            A::stage(work, vector, visible, view, start);
+            A::weights(work, vector, visible, tile, view, start);
         }
     }
     weigh::<S, A, Q>(view, start, &seen, &visible, work);
@@ -282,41 +282,4 @@ unsafe fn scores<S: Simd, A: Arithmetic<S>, const Q: usize>(
             S::store(to, A::finish_score(sum, view, position, query, steps));
         }
     }
-}
-
-/// Scores to weights in place; returns the largest finished score and the sum of weights.
-#[inline(always)]
-unsafe fn softmax<S: Simd>(
-    scores: &mut [f32; SPLIT],
-    visible: &Range<usize>,
-    tile: &Tile,
-) -> (f32, f32) {
-    let groups = visible.start / LANES..visible.end.div_ceil(LANES);
-    if tile.softcap > 0.0 {
-        let (cap, factor) = (S::splat(tile.softcap), S::splat(tile.scale / tile.softcap));
-        for group in groups.clone() {
-            let at = scores.as_mut_ptr().add(group * LANES);
-            S::store(at, S::mul(S::tanh(S::mul(S::load(at), factor)), cap));
-        }
-    }
-    scores[groups.start * LANES..visible.start].fill(f32::NEG_INFINITY);
-    scores[visible.end..groups.end * LANES].fill(f32::NEG_INFINITY);
-    let scores = scores.as_mut_ptr();
-    let factor = S::splat(if tile.softcap > 0.0 { 1.0 } else { tile.scale });
-    let mut largest = S::splat(f32::NEG_INFINITY);
-    for group in groups.clone() {
-        let at = scores.add(group * LANES);
-        let scaled = S::mul(S::load(at), factor);
-        S::store(at, scaled);
-        largest = S::max(largest, scaled);
-    }
-    let largest = S::max_lane(largest);
-    let mut sums = S::splat(0.0);
-    for group in groups {
-        let at = scores.add(group * LANES);
-        let weight = S::exp(S::sub(S::load(at), S::splat(largest)));
-        S::store(at, weight);
-        sums = S::add(sums, weight);
-    }
-    (largest, S::sum(sums))
 }

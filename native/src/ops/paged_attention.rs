@@ -88,6 +88,12 @@ impl Operation for PagedAttention {
         let width = (num_heads + num_kv_heads) * head_dim + num_kv_heads * value_dim;
         let what = "(numHeads + numKvHeads) headDim + numKvHeads valueDim";
         node.expect_width(0, width, what)?;
+        let scale = node.float("scale")?;
+        if scale <= 0.0 {
+            return Err(bad(format!(
+                "attribute scale must be more than 0, got {scale}"
+            )));
+        }
         let softcap = node.float_or("softcap", 0.0)?;
         if softcap < 0.0 {
             return Err(bad(format!(
@@ -101,7 +107,7 @@ impl Operation for PagedAttention {
             num_kv_heads,
             head_dim,
             value_dim,
-            scale: node.float("scale")?,
+            scale,
             window: match node.count_or("window", 0)? {
                 0 => usize::MAX,
                 window => window,
