@@ -159,12 +159,7 @@ describe('createSession refuses', () => {
       { softcap: { float: -1 } },
       /softcap must be 0 or more, got -1/,
     ],
-    [
-      'a scale of 0',
-      'attention.0',
-      { scale: { float: 0 } },
-      /scale must be more than 0, got 0/,
-    ],
+    ['a scale of 0', 'attention.0', { scale: { float: 0 } }, /scale must be more than 0, got 0/],
     ['a negative window', 'attention.0', { window: { int: -1 } }, /window must be 0 to/],
     [
       'a rotation beyond the head',
