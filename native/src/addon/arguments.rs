@@ -13,7 +13,8 @@ use crate::failure::{Code, Failure, Outcome};
 use crate::runtime::limits::{Limits, check_sampling};
 use crate::runtime::model_runtime::RuntimeOptions;
 use crate::runtime::mxfp4_part::ExponentSource;
-use crate::runtime::weights::{PartSource, WeightSource};
+use crate::runtime::weight_parts::PartSource;
+use crate::runtime::weights::WeightSource;
 
 pub const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 

@@ -17,6 +17,7 @@ pub mod step_buffers;
 mod step_inputs;
 mod transpose;
 mod weight_files;
+pub mod weight_parts;
 pub mod weights;
 
 pub use step_inputs::check_counts;
