@@ -65,7 +65,9 @@ export function buildProgram(): Command {
     'store.packCache',
     'engine.threads',
   ])
-    .description('write a folder of quantized weights that transformers, vLLM and Ingot read')
+    .description(
+      'write a folder of quantized weights in compressed-tensors layout, which transformers and Ingot read',
+    )
     .requiredOption('-o, --output <folder>', 'folder to write; must not be there yet')
     .option('--weights <format>', 'int4 or int8', 'int4')
     .option(
@@ -185,11 +187,11 @@ const VARIANTS = 'f32,bf16,int8,int4'
 const QUANTIZE_HELP = `
 Examples:
   $ ingot quantize smollm2-135m-instruct -o ./smollm2-int4
-  $ ingot quantize hf:OWNER/NAME@REVISION -o ./int4 --group 128 --calibrate my-domain.txt
+  $ ingot quantize ./Qwen2.5-0.5B -o ./int4 --group 128 --calibrate my-domain.txt
 
-Embeddings and the head keep their precision. Asymmetric folders are read by Ingot and vLLM; transformers with
-compressed-tensors 0.20 refuses their zero points, so symmetric is the default. GGUF files of architecture llama become Hugging Face folders. How a folder
-was made stands in its ingot-quantization.json; ingot bench quality says what it costs.`
+Embeddings and the head keep their precision. Symmetric is the default: transformers with compressed-tensors 0.20 refuses
+the zero points of asymmetric folders, which Ingot reads. GGUF files of architecture llama become Hugging Face folders. How
+a folder was made stands in its ingot-quantization.json; ingot bench quality says what it costs.`
 
 const QUALITY_HELP = `
 Examples:

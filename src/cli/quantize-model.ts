@@ -1,5 +1,5 @@
 /**
- * `ingot quantize SRC -o NAME`: a folder of quantized weights that transformers, vLLM and Ingot read, with how it was made.
+ * `ingot quantize SRC -o NAME`: a folder of quantized weights in compressed-tensors layout, with how it was made.
  *
  * Q1 The folder gets its name only once it is whole; whatever ends the command before leaves nothing.
  */

@@ -1,5 +1,5 @@
 /**
- * The layout `pack-quantized` of compressed-tensors, as transformers and vLLM read it. Pure.
+ * The layout `pack-quantized` of compressed-tensors, as transformers reads it. Pure.
  *
  *   weight_packed      int32 [rows, k · bits / 32]              code j of a row at bit (j mod per) · bits of word j / per
  *   weight_scale       bf16 [rows, k / group]
