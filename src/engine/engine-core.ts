@@ -10,7 +10,7 @@
  * E3 A step that fails, or a row that cannot be drawn from, ends only the sequences it was computed for, and what it
  *    computed is never published to the prefix cache. A broken
  *    invariant, or an error from anywhere else, stops the engine: `step` and `add` throw, now and for ever.
- * E4 While sequences exist, each step computes at least one token or makes at least one update.
+ * E4 While sequences exist, each step computes at least one token, makes at least one update, or puts somebody out.
  */
 
 import type { Clock } from '../base/clock.ts'
@@ -280,7 +280,9 @@ export class EngineCore {
     const { numTokens, numSeqs, numLogitsRows } = this.#batch
     if (numSeqs === 0) {
       invariant(
-        this.#sequences.size === 0 || this.#updates.length > 0,
+        this.#sequences.size === 0 ||
+          this.#updates.length > 0 ||
+          this.#scheduler.preempted.length > 0,
         'E4',
         'nothing that waits can be scheduled',
       )

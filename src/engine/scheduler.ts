@@ -3,11 +3,11 @@
  * tokens that catch up with its known tokens under one budget, so chunked prefill, decode and recomputation after
  * preemption are the same act. One step, in this order:
  *
- *   expire    who waited longer than it was willing to is given up          `deadlines.ts`
  *   decode    every running sequence with one token left gets it            (S4)
  *   guess     streams that repeat themselves get rows for guesses           `drafts.ts`
  *   prompts   running sequences with more left share what the target leaves `step-budget.ts`
  *   admit     the next one in turn comes in, while budget and blocks last   `fair-queue.ts`, `prefix-cache.ts`
+ *   expire    who was not let in and has waited as long as it was willing to is given up   `deadlines.ts`
  *
  * and whenever blocks run out, somebody is put out (`victims.ts`).
  * Owns the running list, the queue and the block pool. Does not know executors, samplers, tokens' values or updates.
@@ -116,12 +116,13 @@ export class Scheduler {
    */
   schedule(nowMs: number): void {
     this.#begin()
-    this.#expire(nowMs)
     this.#decode()
     this.#guess()
     this.#budget.openPrompts()
     this.#growPrompts()
     this.#admit(nowMs)
+    // Not before: whoever is willing to wait no time at all is let in when nothing stands in its way.
+    this.#expire(nowMs)
   }
 
   /** What the step cost. */
@@ -341,6 +342,9 @@ export class Scheduler {
     }
     this.#queue.admit(sequence)
     this.#deadlines.remove(sequence)
+    // The request was let in; that its other choices wait for this one's blocks is our own thrift.
+    for (let index = 0; index < sequence.followers.length; index++)
+      this.#deadlines.remove(sequence.followers[index]!)
     sequence.reserve()
     if (this.#drafts !== null && sequence.draft === null && canDraft(sequence))
       sequence.draft = new DraftState(sequence.capacity)

@@ -64,7 +64,7 @@ describe('choices of one request', () => {
     ])
   })
 
-  it('are given up at their deadline like everyone who waits', async () => {
+  it('have no deadline once their request was let in', async () => {
     const { core, clock, drain } = makeTestEngine({
       scheduling: ON,
       limits: { maxNumBatchedTokens: 4 },
@@ -75,8 +75,23 @@ describe('choices of one request', () => {
     const updates = await drain()
     const ends = updates.filter(({ finish }) => finish !== null)
     expect(ends.map(({ id, finish }) => [id, finish])).toEqual([
-      [2, 'error'],
       [1, 'length'],
+      [2, 'length'],
+    ])
+  })
+
+  it('are given up with their leader when none of them is let in', async () => {
+    const { core, clock, drain } = makeTestEngine({ scheduling: ON, limits: { maxNumSeqs: 1 } })
+    core.add(makeSpec(9, { maxTokens: 20 }))
+    await core.step()
+    for (const spec of choices(2, { maxQueueMs: 100 })) core.add(spec)
+    clock.ms = 101
+    const updates = await drain()
+    const ends = updates.filter(({ finish }) => finish !== null)
+    expect(ends.map(({ id, finish }) => [id, finish])).toEqual([
+      [1, 'error'],
+      [2, 'error'],
+      [9, 'length'],
     ])
   })
 

@@ -160,6 +160,15 @@ describe('a limit on the wait', () => {
     expect([lastOf(updates, 1)?.finish, lastOf(updates, 3)?.finish]).toEqual(['length', 'length'])
   })
 
+  it('of no time at all lets in whoever finds a place at once, and nobody else', async () => {
+    const { core, drain } = makeTestEngine({ limits: { maxNumSeqs: 1 } })
+    core.add(makeSpec(1, { maxQueueMs: 0 }))
+    expect(() => core.add(makeSpec(2, { maxQueueMs: 0 }))).toThrow(
+      expect.objectContaining({ code: 'ENGINE_QUEUE_TOO_LONG' }),
+    )
+    expect(lastOf(await drain(), 1)?.finish).toBe('length')
+  })
+
   it('holds for the first admission only', async () => {
     const { core, clock, drain } = makeTestEngine()
     core.add(makeSpec(1, { maxQueueMs: 1 }))
