@@ -5,6 +5,7 @@
 
 import { isAbsolute, join, resolve } from 'node:path'
 import { parseWeightOverride, type WeightsChoice } from '../base/weights-choice.ts'
+import { configError } from './errors.ts'
 import type { Hardware } from './hardware.ts'
 import { AUTO, formatBytes, type Option, type Origin, readValue } from './option.ts'
 import { OPTION_KEYS, OPTIONS, type OptionKey, type OptionValues } from './options.ts'
@@ -26,7 +27,7 @@ interface Settled {
   readonly origin: Origin
 }
 
-/** @throws ServingError CONFIG_BAD_VALUE naming source and key */
+/** @throws ServingError CONFIG_BAD_VALUE naming source and key, also where two values cannot go together */
 export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
   const settled = new Map(OPTION_KEYS.map((key) => [key, settle(key, inputs.written)]))
   const choices = new Map<OptionKey, Choice>()
@@ -43,6 +44,7 @@ export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
     choices.set(key, { key, value: text, reason, origin: 'auto' })
     return value
   }
+  checkStepLimits(settled)
   const { folder, environment } = inputs
   const home =
     get('store.home') === AUTO
@@ -144,6 +146,24 @@ function settle(key: OptionKey, written: readonly WrittenValues[]): Settled {
     settled = { value: readValue(option, found.value, found.origin), origin: found.origin }
   }
   return settled
+}
+
+/** Every sequence that runs gets a token in every step, so the one limit must hold the other. */
+function checkStepLimits(settled: ReadonlyMap<OptionKey, Settled>): void {
+  const tokens = settled.get('engine.maxBatchTokens')
+  const sequences = settled.get('engine.maxSequences')
+  if (tokens === undefined || sequences === undefined || tokens.value >= sequences.value) return
+  const { source, key } = tokens.origin.kind === 'default' ? sequences.origin : tokens.origin
+  throw configError('CONFIG_BAD_VALUE', {
+    param: key,
+    details: {
+      source,
+      key: 'engine.maxBatchTokens',
+      expected: `at least engine.maxSequences, which is ${sequences.value}`,
+      got: String(tokens.value),
+      hint: '; raise --max-batch-tokens or lower --max-sequences',
+    },
+  })
 }
 
 function defaultHome(

@@ -179,6 +179,19 @@ describe('resolveConfig', () => {
     expect(failure(written)).toMatchObject({ code: 'CONFIG_UNKNOWN_KEY', param })
   })
 
+  it('refuses fewer tokens a step than sequences, naming both settings', () => {
+    const hint = 'raise --max-batch-tokens or lower --max-sequences'
+    expect(failure({ flags: { 'engine.maxBatchTokens': '32' } })).toMatchObject({
+      code: 'CONFIG_BAD_VALUE',
+      message: expect.stringContaining(
+        `at least engine.maxSequences, which is 64, got 32; ${hint}`,
+      ),
+    })
+    expect(failure({ flags: { 'engine.maxSequences': '1024' } }).message).toContain(
+      `at least engine.maxSequences, which is 1024, got 512; ${hint}`,
+    )
+  })
+
   it('names the setting that was probably meant', () => {
     expect(failure({ env: { INGOT_KVMEMORY: '1GiB' } }).message).toContain('INGOT_KV_MEMORY')
     expect(failure({ file: { engine: { max_sequences: 1 } } }).message).toContain(
