@@ -4,8 +4,8 @@
  * Q1 The folder gets its name only once it is whole; whatever ends the command before leaves nothing.
  */
 
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { copyFile, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { loadNative } from '../../native/loader.ts'
 import { SOURCE_WEIGHTS } from '../base/weights-choice.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
@@ -30,25 +30,24 @@ import {
   WINDOW_TOKENS,
   writtenByModel,
 } from './quantize/calibration.ts'
+import { isCopied, plainConfig } from './quantize/companions.ts'
 import { quantizationConfig, type Recipe } from './quantize/compressed-layout.ts'
 import { checkGguf, configJson, tokenizerFiles } from './quantize/gguf-llama.ts'
-import { autoGroup, type OutputPlan, planOutput } from './quantize/output-plan.ts'
+import { autoGroup, keptLines, type OutputPlan, planOutput } from './quantize/output-plan.ts'
 import { TensorFile } from './quantize/tensor-file.ts'
+import {
+  badArgument,
+  checkOutput,
+  makeScratch,
+  readWishes,
+  type Wishes,
+} from './quantize/wishes.ts'
 import { writeWeights } from './quantize/write-folder.ts'
 import { abortOnSignal } from './signals.ts'
 
 /** Prompt tokens that the model's own texts begin with. */
 const START_TOKENS = 8
 const RECIPE_FILE = 'ingot-quantization.json'
-
-interface Wishes {
-  readonly bits: 4 | 8
-  readonly group: 32 | 64 | 128 | null
-  readonly isSymmetric: boolean
-  readonly method: 'gptq' | 'rtn'
-  readonly calibrate: string | null
-  readonly output: string
-}
 
 export async function quantizeModel(
   written: string,
@@ -62,16 +61,9 @@ export async function quantizeModel(
   const { signal, stopListening } = abortOnSignal()
   const access = await openModelAccess(loaded.config.store)
   const progress = new Progress()
-  const scratch = join(dirname(wishes.output), `.${basename(wishes.output)}.${process.pid}.part`)
+  let scratch: string | null = null
   try {
-    if ((await stat(wishes.output).catch(() => null)) !== null) {
-      throw bad(
-        '-o',
-        'a folder that is not there yet',
-        `${wishes.output}, which is`,
-        'choose another name',
-      )
-    }
+    await checkOutput(wishes.output)
     const model = await access.fetch(access.reference(written), { signal })
     const facts = await readModelFacts(model.path)
     const { checkpoint } = facts
@@ -84,16 +76,10 @@ export async function quantizeModel(
     }
     if (checkpoint.kind === 'gguf') checkGguf(checkpoint)
     const weights = facts.planWeights(SOURCE_WEIGHTS)
-    const group = wishes.group ?? autoGroup(weights)
-    if (group === null)
-      throw cannot(
-        'matrices whose inputs are whole groups of 32',
-        'others',
-        'there is no other layout',
-      )
+    const group = wishes.group ?? autoGroup(weights) ?? 32
     const recipe: Recipe = { bits: wishes.bits, group, isSymmetric: wishes.isSymmetric }
     const plan = planOutput(checkpoint, weights, recipe)
-    await mkdir(scratch, { recursive: true })
+    scratch = await makeScratch(wishes.output)
     const making = {
       loaded,
       model,
@@ -113,7 +99,7 @@ export async function quantizeModel(
     process.stdout.write(`${await summary(making, calibration)}\n`)
   } finally {
     progress.end()
-    await rm(scratch, { recursive: true, force: true })
+    if (scratch !== null) await rm(scratch, { recursive: true, force: true })
     stopListening()
     await access.store.close()
   }
@@ -202,7 +188,7 @@ async function calibrate(engine: LoadedEngine, making: Making): Promise<Calibrat
   const encode = (text: string) => tokenizer.encode(text, { addSpecialTokens: true })
   if (wishes.calibrate !== null) {
     const text = await readFile(wishes.calibrate, 'utf8').catch((cause: Error) => {
-      throw bad('--calibrate', 'a text file', cause.message, 'name another')
+      throw badArgument('--calibrate', 'a text file', cause.message, 'name another')
     })
     return calibrationOf('file', [await encode(text)])
   }
@@ -232,13 +218,9 @@ async function writeTexts(making: Making, calibration: Calibration | null): Prom
   } else {
     const folder = dirname(checkpoint.files[0] ?? '')
     const config = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as object
-    await put('config.json', { ...config, quantization_config })
+    await put('config.json', { ...plainConfig(config), quantization_config })
     for (const entry of await readdir(folder, { withFileTypes: true })) {
-      const isText = /\.(?:json|jinja|txt|md|model|spm)$|^(?:LICENSE|NOTICE|USE_POLICY)/i.test(
-        entry.name,
-      )
-      const isOurs = /^config\.json$|\.index\.json$/.test(entry.name)
-      if (entry.isDirectory() || !isText || isOurs) continue
+      if (entry.isDirectory() || !isCopied(entry.name)) continue
       await copyFile(join(folder, entry.name), join(scratch, entry.name))
     }
   }
@@ -289,39 +271,9 @@ async function summary(making: Making, calibration: Calibration | null): Promise
   return [
     `${wishes.output}: ${formatBytes(size)}, of ${formatBytes(model.sizeBytes)}`,
     `  ${plan.quantized.length} matrices in int${bits}, groups of ${group}, ${isSymmetric ? 'symmetric' : 'with zero points'}, ${text}`,
+    ...keptLines(plan.kept).map((line) => `  ${line}`),
     `  serve it with: ingot serve ${wishes.output}`,
   ].join('\n')
-}
-
-function readWishes(parsed: Readonly<Record<string, unknown>>): Wishes {
-  const pick = <T>(flag: string, value: unknown, known: Readonly<Record<string, T>>): T => {
-    const found = known[String(value)]
-    if (found !== undefined) return found
-    throw bad(flag, `one of ${Object.keys(known).join(', ')}`, String(value), 'choose one')
-  }
-  const method = pick('--method', parsed.method, { gptq: 'gptq', rtn: 'rtn' } as const)
-  const calibrate = parsed.calibrate as string | undefined
-  if (method === 'rtn' && calibrate !== undefined) {
-    throw bad(
-      '--calibrate',
-      'no text for rounding to nearest',
-      calibrate,
-      'leave one of the two out',
-    )
-  }
-  return {
-    bits: pick('--weights', parsed.weights, { int4: 4, int8: 8 } as const),
-    group: pick('--group', parsed.group, { auto: null, 32: 32, 64: 64, 128: 128 } as const),
-    isSymmetric: pick('--symmetry', parsed.symmetry, { symmetric: true, asymmetric: false }),
-    method,
-    calibrate: calibrate === undefined ? null : resolve(calibrate),
-    output: resolve(String(parsed.output)),
-  }
-}
-
-function bad(flag: string, wanted: string, got: string, next: string): Error {
-  const details = { expected: `${flag} to be ${wanted}`, got, next }
-  return cliError('CLI_BAD_ARGUMENT', { param: flag, details })
 }
 
 function cannot(expected: string, got: string, next: string): Error {

@@ -18,7 +18,6 @@ import { seededRandom } from '../support/seeded-random.ts'
 import { TINY_CONFIG, tinyLlamaFolder } from '../support/tiny-llama-folder.ts'
 
 const ADDON = new URL('../../native/ingot.node', import.meta.url)
-const wider = (extent: number) => (extent === 48 ? 64 : extent === 80 ? 96 : extent)
 
 describe.skipIf(!existsSync(ADDON))('quantize (skipped when the addon is not built)', () => {
   let root: string
@@ -27,6 +26,16 @@ describe.skipIf(!existsSync(ADDON))('quantize (skipped when the addon is not bui
     vi.spyOn(process.stdout, 'write').mockReturnValue(true)
     root = await mkdtemp(join(tmpdir(), 'ingot-quantize-'))
     source = join(root, 'source')
+    await writeSource(source, 96)
+  })
+  afterAll(async () => {
+    vi.restoreAllMocks()
+    await rm(root, { recursive: true })
+  })
+
+  /** Of 64 columns, where the tiny llama has 48. @param inner - inputs of each `down_proj` */
+  async function writeSource(folder: string, inner: number): Promise<void> {
+    const wider = (extent: number) => (extent === 48 ? 64 : extent === 80 ? inner : extent)
     const random = seededRandom(15)
     const tensors = [...tinyLlamaFolder().tensors].map(([name, tensor]) => {
       const shape = tensor.shape.map(wider)
@@ -34,19 +43,16 @@ describe.skipIf(!existsSync(ADDON))('quantize (skipped when the addon is not bui
       const value = () => (shape.length === 1 ? 1 : (random.below(2001) - 1000) / 7000)
       return [name, { shape, data: f32(Array.from({ length }, value)) }] as const
     })
-    await writeModelFolder(source, {
-      'config.json': { ...TINY_CONFIG, hidden_size: 64, intermediate_size: 96 },
+    await writeModelFolder(folder, {
+      'config.json': { ...TINY_CONFIG, hidden_size: 64, intermediate_size: inner },
       'model.safetensors': encodeSafetensors(Object.fromEntries(tensors)),
       LICENSE: 'as you like',
+      'quantize_config.json': { bits: 3 },
     })
-  })
-  afterAll(async () => {
-    vi.restoreAllMocks()
-    await rm(root, { recursive: true })
-  })
+  }
 
   const quantize = (output: string, change: Readonly<Record<string, unknown>> = {}) =>
-    quantizeModel(source, {
+    quantizeModel(String(change.source ?? source), {
       home: join(root, 'home'),
       output: join(root, output),
       weights: 'int4',
@@ -94,6 +100,27 @@ describe.skipIf(!existsSync(ADDON))('quantize (skipped when the addon is not bui
     },
   )
 
+  it('leaves matrices dense that have no whole groups, and answers nearly as its source', async () => {
+    const odd = join(root, 'odd')
+    await writeSource(odd, 80)
+    await quantize('odd-int8', { source: odd, weights: 'int8' })
+    const config = JSON.parse(await readFile(join(root, 'odd-int8', 'config.json'), 'utf8'))
+    expect(config.quantization_config.ignore).toEqual([
+      'lm_head',
+      'model.layers.0.mlp.down_proj',
+      'model.layers.1.mlp.down_proj',
+    ])
+    expect(process.stdout.write).toHaveBeenLastCalledWith(
+      expect.stringContaining(
+        '2 left dense, 80 inputs are no whole groups of 64: model.layers.0.mlp.down_proj.weight and 1 more',
+      ),
+    )
+    const [before, after] = [await logprobs(odd), await logprobs(join(root, 'odd-int8'))]
+    const worst = Math.max(...before.map((value, at) => Math.abs(value - (after[at] ?? 0))))
+    expect(worst).toBeGreaterThan(0)
+    expect(worst).toBeLessThan(0.01)
+  })
+
   it('copies the licence, and says how the folder was made', async () => {
     await quantize('told', { group: '32' })
     expect((await readdir(join(root, 'told'))).sort()).toEqual([
@@ -122,6 +149,7 @@ describe.skipIf(!existsSync(ADDON))('quantize (skipped when the addon is not bui
     const before = await readdir(root)
     await expect(quantize('taken')).rejects.toMatchObject({ code: 'CLI_BAD_ARGUMENT' })
     await expect(quantize('a', { weights: 'bf16' })).rejects.toThrow('--weights to be one of')
+    await expect(quantize('no/such')).rejects.toThrow(join(root, 'no'))
     await expect(quantize('b', { calibrate: 'x.txt' })).rejects.toThrow('--calibrate')
     // GPTQ needs a text, and this folder has no tokenizer to read one with.
     await expect(quantize('c', { method: 'gptq' })).rejects.toMatchObject({

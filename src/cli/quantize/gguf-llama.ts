@@ -48,10 +48,9 @@ export function checkGguf(checkpoint: Checkpoint): void {
 
 /** `null` for a tensor that has no place there. */
 export function huggingFaceName(name: string): string | null {
-  const whole = WHOLE[name]
-  if (whole !== undefined) return whole
+  if (Object.hasOwn(WHOLE, name)) return WHOLE[name] ?? null
   const [, layer, part, what] = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(name) ?? []
-  const module = part === undefined ? undefined : PARTS[part]
+  const module = part !== undefined && Object.hasOwn(PARTS, part) ? PARTS[part] : undefined
   return module === undefined ? null : `model.layers.${layer}.${module}.${what}`
 }
 
