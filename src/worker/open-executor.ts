@@ -49,7 +49,6 @@ async function openNative(
   const graph = definition.buildGraph(checkpoint, config, constants)
   const { onnx, kvLayers } = lowerForCpu(graph)
   const { weights, packedBytes } = planWeights(graph, options.weights ?? SOURCE_WEIGHTS)
-  listeners.onProgress(0)
   const { vocabSize } = graph
   const maxContextTokens = Math.min(options.maxContextTokens, graph.maxContextTokens)
   const sizes = { maxContextTokens, vocabSize, kvLayers }

@@ -133,7 +133,7 @@ pub unsafe trait Simd: Copy {
             2.063_908_8e-2_f32,
             -5.373_971_6e-2,
             1.333_144_3e-1,
-            -3.333_328_2e-1,
+            -3.333_328e-1,
         ] {
             y = Self::fma(y, square, Self::splat(coefficient));
         }
