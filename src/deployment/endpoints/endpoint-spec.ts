@@ -54,6 +54,8 @@ export interface AutoscalingSpec {
 export interface EndpointSpec {
   /** Name in requests and in the API; unique over endpoints and aliases, `[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}`. */
   readonly name: string
+  /** What people call it, told back and otherwise unused; `null` = nothing but the name. */
+  readonly displayName: string | null
   readonly mode: EndpointMode
   /** At least one, best first; which of them serves is decided by `choose-variant.ts`. */
   readonly variants: readonly VariantSpec[]
@@ -66,6 +68,8 @@ export interface EndpointSpec {
   readonly maxQueuedSequences: number | null
   /** Compute threads of each replica; `null` = the machine's cores shared out. */
   readonly threads: number | null
+  /** Tokens guessed in a step at most; 0 = no speculation, `null` = as the configuration. */
+  readonly maxDraftTokens: number | null
   /** CPUs that replica i is bound to; shorter than the replicas = the rest are free to run anywhere. */
   readonly cpuSets: readonly string[]
   /** Unused for so long it is unloaded (serverless) or scaled to zero (dedicated); `null` = never. */

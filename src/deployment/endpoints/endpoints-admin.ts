@@ -93,7 +93,11 @@ export interface EndpointsAdmin {
   load(idOrName: string, variant?: string): Promise<EndpointStatus>
   /** Unload now, after its requests have ended; refused (409) while pinned. */
   unload(idOrName: string): Promise<EndpointStatus>
-  profiles(idOrName: string): Promise<readonly VariantProfile[]>
+  /**
+   * By id or name of an endpoint, or for a model as `ingot serve MODEL` takes it that no endpoint names yet; reads what
+   * the store has and fetches nothing.
+   */
+  profiles(idOrNameOrSource: string): Promise<readonly VariantProfile[]>
   aliases(): readonly AliasSpec[]
   /** `null` removes it. */
   setAlias(name: string, alias: AliasSpec | null, who: string): Promise<void>
