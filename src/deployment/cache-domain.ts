@@ -2,6 +2,8 @@
  * Which requests may find each other's cached prompt beginnings: those of one principal with one `cache_salt`. A hit can
  * be seen in the answer's timing, so a domain is also what one caller can learn about another's prompts: nothing.
  *
+ * `prompt_cache_key` opens and closes nothing here: it only says which requests should meet the same replica's cache.
+ *
  * Owns nothing. Until organisations exist, a principal (a bearer token's digest, or the local caller) is the tenant.
  */
 
@@ -13,11 +15,23 @@ export function cacheDomain({
   principal,
   cacheSalt,
 }: Pick<GenerationRequest, 'principal' | 'cacheSalt'>): Int32Array {
+  const digest = digestOf([principal, cacheSalt ?? ''])
+  return Int32Array.from({ length: 4 }, (_, word) => digest.readInt32LE(4 * word))
+}
+
+/** What stands for a caller's `prompt_cache_key` from here on: 16 hex digits, for a key may name a person. */
+export function affinityKey({
+  principal,
+  cacheKey,
+}: Pick<GenerationRequest, 'principal' | 'cacheKey'>): string | null {
+  return cacheKey === null ? null : digestOf([principal, cacheKey]).toString('hex', 0, 8)
+}
+
+function digestOf(parts: readonly string[]): Buffer {
   const hash = createHash('sha256')
-  for (const part of [principal, cacheSalt ?? '']) {
+  for (const part of parts) {
     const bytes = Buffer.from(part, 'utf8')
     hash.update(`${bytes.length}:`).update(bytes)
   }
-  const digest = hash.digest()
-  return Int32Array.from({ length: 4 }, (_, word) => digest.readInt32LE(4 * word))
+  return hash.digest()
 }

@@ -20,7 +20,7 @@ import { StopStrings } from '../text/stop-matcher.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { LogprobEntry, SequenceTiming, SequenceUpdate } from '../worker/messages.ts'
 import type { Admission } from './admission.ts'
-import { cacheDomain } from './cache-domain.ts'
+import { affinityKey, cacheDomain } from './cache-domain.ts'
 import { ChoiceStream } from './choice-stream.ts'
 import { EventQueue } from './event-queue.ts'
 import type { GenerationEvent, GenerationRequest, TokenLogprob } from './generation.ts'
@@ -161,6 +161,7 @@ export class GenerationRun implements SequenceListener {
     )
     const { minTokens } = sampling
     const domain = cacheDomain(this.#request)
+    const affinity = affinityKey(this.#request)
     let firstId: SequenceId | null = null
     return Array.from({ length: numChoices }, (_, choice) => {
       const id = this.#tools.nextSequenceId()
@@ -173,7 +174,10 @@ export class GenerationRun implements SequenceListener {
         promptLogprobs: choice === 0 ? sampling.promptLogprobs : null,
       }
       firstId ??= id
-      const shared = choice === 0 ? {} : { leader: firstId }
+      const shared = {
+        ...(choice === 0 ? {} : { leader: firstId }),
+        ...(affinity === null ? {} : { cacheKey: affinity }),
+      }
       const own = { id, choice, promptIds, params, cacheDomain: domain, ...shared }
       return { ...own, tier: serviceTier, tenant: principal, maxQueueMs }
     })

@@ -42,6 +42,8 @@ export interface GenerationRequest {
   readonly stop: readonly string[]
   /** Narrows whose cached prefixes this request may find, and who may find its own; `null` = all of its principal's. */
   readonly cacheSalt: string | null
+  /** Requests of one principal with one key should meet the same replica; changes no answer. `null` = any will do. */
+  readonly cacheKey: string | null
   /** The tier that serves it; what was asked for in a dialect's words is settled before. */
   readonly serviceTier: ServiceTier
   /** Milliseconds it may wait before it begins to be computed; `null` = as long as it takes. */

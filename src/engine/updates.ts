@@ -17,6 +17,8 @@ export interface SequenceSpec {
   readonly choice: number
   /** Four words, 128 bits: sequences find each other's cached prefixes only where this is equal. */
   readonly cacheDomain: Int32Array
+  /** Sequences with one key should meet the same engine; whoever chooses among engines reads it, no engine does. */
+  readonly cacheKey?: string
   /** A sequence with the same prompt and domain, handed over before: its blocks are waited for. */
   readonly leader?: SequenceId
   readonly tier: ServiceTier

@@ -76,6 +76,8 @@ export interface AuditRecord {
   readonly cachedPromptTokens: number | null
   /** `hit` when any prompt token's KV was reused. */
   readonly cacheStatus: 'hit' | 'miss' | null
+  /** Stands for the caller's `prompt_cache_key`: equal for equal keys of one principal; `null` when none was given. */
+  readonly cacheKey: string | null
   /** One a choice, in the order of their index: `stop`, `length`, `cancelled` or `error`. */
   readonly finishReasons: readonly string[]
   /** Models or replicas that were tried before the one that answered; empty while nothing falls back. */

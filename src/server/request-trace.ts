@@ -9,6 +9,7 @@
  */
 
 import type { Clock } from '../base/clock.ts'
+import { affinityKey } from '../deployment/cache-domain.ts'
 import type { ModelCard } from '../deployment/deployments.ts'
 import type { GenerationRequest, GenerationTiming } from '../deployment/generation.ts'
 import type { Metrics } from '../metrics/metrics.ts'
@@ -221,6 +222,7 @@ export class RequestTrace {
       requestedServiceTier: request === undefined ? null : this.#askedTier,
       cachedPromptTokens: cached,
       cacheStatus: cached === null ? null : cached > 0 ? 'hit' : 'miss',
+      cacheKey: request === undefined ? null : affinityKey(request),
       finishReasons: this.#finishReasons.map((reason) => reason ?? 'error'),
       fallbackEvents: [],
       latencies: {

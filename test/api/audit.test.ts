@@ -70,6 +70,7 @@ it('a record says who asked what of which weights, and what came of it', async (
       requestedServiceTier: null,
       cachedPromptTokens: 0,
       cacheStatus: 'miss',
+      cacheKey: null,
       finishReasons: ['length', 'length'],
       fallbackEvents: [],
       latencies: {

@@ -234,6 +234,7 @@ describe('what reaches the deployment', () => {
         seed: 5n,
         maxTokens: 7,
         cacheSalt: null,
+        cacheKey: null,
         serviceTier: 'default',
         maxQueueMs: null,
         numChoices: 2,
@@ -272,6 +273,14 @@ describe('what reaches the deployment', () => {
     expect(metrics.body).toContain('vllm:prefix_cache_hits_total{model_name="fake-model"} 1')
   })
 
+  it('hands prompt_cache_key on, and records what stands for it, not its text', async () => {
+    server = testServer()
+    await chat({ prompt_cache_key: 'user-77' })
+    expect(server.deployments.requests[0]?.cacheKey).toBe('user-77')
+    expect(server.audit.records[0]?.cacheKey).toMatch(/^[0-9a-f]{16}$/)
+    expect(JSON.stringify(server.audit.entries)).not.toContain('user-77')
+  })
+
   it.each([
     ['auto', 'default'],
     ['default', 'default'],
@@ -297,6 +306,7 @@ describe('what reaches the deployment', () => {
     names.push(
       'max_queue_ms',
       'cache_salt',
+      'prompt_cache_key',
       'response_format',
       'modalities',
       'metadata',
@@ -311,6 +321,7 @@ describe('what reaches the deployment', () => {
       numChoices: 1,
       stop: [],
       cacheSalt: null,
+      cacheKey: null,
       serviceTier: 'default',
       maxQueueMs: null,
       sampling: { temperature: 1, topP: 1, topK: 0, topLogprobs: null },

@@ -67,6 +67,12 @@ describe('prompts', () => {
     expect(ids).toEqual([`${body.id}-0`, `${body.id}-1`])
   })
 
+  it('all of a request carry its prompt_cache_key', async () => {
+    server = testServer()
+    await complete({ prompt: ['w1', 'w2'], prompt_cache_key: 'k' })
+    expect(server.deployments.requests.map(({ cacheKey }) => cacheKey)).toEqual(['k', 'k'])
+  })
+
   it('generates 16 tokens unless told otherwise, as OpenAI does', async () => {
     server = testServer({ script: { naturalLength: 100 } })
     const body = (await complete({})).json()

@@ -157,7 +157,6 @@ describe('a chat request is refused by the parameter’s name', () => {
       service_tier: 'default',
       user: 'u',
       safety_identifier: 's',
-      prompt_cache_key: 'k',
       prompt_cache_retention: 'in_memory',
       verbosity: 'medium',
       reasoning_effort: 'none',

@@ -107,6 +107,7 @@ export function request(change: Partial<GenerationRequest> = {}): GenerationRequ
     numChoices: 1,
     stop: [],
     cacheSalt: null,
+    cacheKey: null,
     serviceTier: 'default',
     maxQueueMs: null,
     ...change,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { cacheDomain } from '../../../src/deployment/cache-domain.ts'
+import { affinityKey, cacheDomain } from '../../../src/deployment/cache-domain.ts'
 import { CACHE_DOMAIN_WORDS } from '../../../src/engine/prefix-cache.ts'
 
 const domainOf = (principal: string, cacheSalt: string | null) =>
@@ -18,4 +18,18 @@ it('keeps callers and salts apart, and no two pairs are one', () => {
   expect(new Set(domains).size).toBe(pairs.length)
   expect(domainOf('local', 'a')).toEqual(domainOf('local', 'a'))
   expect(domainOf('local', 'a')).toHaveLength(CACHE_DOMAIN_WORDS)
+})
+
+it('a cache key stands for its text and its caller, and changes no domain', () => {
+  const keys = [
+    ['local', 'a'],
+    ['local', ''],
+    ['key:1', 'a'],
+    ['locala', ''],
+  ] as const
+  const all = keys.map(([principal, cacheKey]) => affinityKey({ principal, cacheKey }))
+  expect(new Set(all).size).toBe(keys.length)
+  for (const key of all) expect(key).toMatch(/^[0-9a-f]{16}$/)
+  expect(affinityKey({ principal: 'local', cacheKey: 'a' })).toBe(all[0])
+  expect(affinityKey({ principal: 'local', cacheKey: null })).toBe(null)
 })

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { cacheDomain } from '../../../src/deployment/cache-domain.ts'
+import { affinityKey, cacheDomain } from '../../../src/deployment/cache-domain.ts'
 import type { GenerationEvent } from '../../../src/deployment/generation.ts'
 import { engineError } from '../../../src/engine/errors.ts'
 import { DEFAULT_SAMPLING_PARAMS } from '../../../src/sampling/sampling-params.ts'
@@ -61,6 +61,14 @@ describe('a request', () => {
     expect(events.at(-1)).toMatchObject({
       usage: { cachedPromptTokens: 1, acceptedDraftTokens: 6, rejectedDraftTokens: 1 },
     })
+  })
+
+  it('gives all choices one cache key, made of the caller’s', async () => {
+    const { ended } = await stage.read({ cacheKey: 'mine', numChoices: 2 })
+    const cacheKey = affinityKey({ principal: 'local', cacheKey: 'mine' })
+    expect(stage.replica.submitted).toMatchObject([{ cacheKey }, { cacheKey }])
+    for (const choice of [0, 1]) stage.replica.update(choice, { finish: 'length', timing: FIRST })
+    await ended
   })
 
   it('goes from started over deltas to finished and done', async () => {

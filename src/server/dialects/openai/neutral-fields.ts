@@ -67,12 +67,6 @@ export const chatNeutralFields: readonly NeutralField[] = [
   ...commonFields,
   row('safety_identifier', 'a string', isString, 'as user'),
   row(
-    'prompt_cache_key',
-    'a string',
-    isString,
-    'a hint where cached prompts may lie; answers do not depend on the cache',
-  ),
-  row(
     'prompt_cache_retention',
     'in_memory',
     isOneOf('in_memory', 'in-memory'),

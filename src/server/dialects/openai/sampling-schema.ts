@@ -33,6 +33,7 @@ export interface SamplingBody {
   readonly return_token_ids?: boolean | null
   readonly prompt_logprobs?: number | null
   readonly cache_salt?: string | null
+  readonly prompt_cache_key?: string | null
   readonly service_tier?: ServiceTierName | null
   readonly max_queue_ms?: number | null
 }
@@ -40,6 +41,7 @@ export interface SamplingBody {
 export const MAX_STOP_STRINGS = 4
 const MAX_CHOICES = 128
 const MAX_CACHE_SALT_LENGTH = 1024
+const MAX_CACHE_KEY_LENGTH = 1024
 /** Ten minutes: longer than any client waits. */
 const MAX_QUEUE_MS = 600_000
 
@@ -154,6 +156,13 @@ export const samplingFields: Fields = {
       `a string of 1 to ${MAX_CACHE_SALT_LENGTH} characters`,
       'Only requests of the same caller with the same salt share cached prompt beginnings.',
       { type: ['string', 'null'], minLength: 1, maxLength: MAX_CACHE_SALT_LENGTH },
+    ),
+  ),
+  prompt_cache_key: Type.Optional(
+    field(
+      `a string of at most ${MAX_CACHE_KEY_LENGTH} characters`,
+      'Requests of one caller with one key go to the same replica where they can, for its cached prompts.',
+      { type: ['string', 'null'], maxLength: MAX_CACHE_KEY_LENGTH },
     ),
   ),
 }

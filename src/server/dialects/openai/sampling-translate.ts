@@ -19,6 +19,7 @@ export type CanonicalSampling = Pick<
   | 'numChoices'
   | 'stop'
   | 'cacheSalt'
+  | 'cacheKey'
   | 'serviceTier'
   | 'maxQueueMs'
 >
@@ -52,6 +53,7 @@ export function translateSampling(body: SamplingBody, route: RouteSampling): Can
     numChoices: body.n ?? 1,
     stop: stopOf(body.stop ?? []),
     cacheSalt: body.cache_salt ?? null,
+    cacheKey: body.prompt_cache_key ?? null,
     serviceTier: servedTier(body.service_tier ?? 'auto'),
     maxQueueMs: body.max_queue_ms ?? null,
     sampling: {
