@@ -29,6 +29,12 @@ const table = {
     message:
       'expected at most {limit} choices in one request, because that many sequences run or wait at once, got {got}; ask for fewer',
   },
+  REQUEST_ROUTING_UNMET: {
+    status: 400,
+    retryable: false,
+    message:
+      'nothing that serves "{model}" meets {param}: {reason}; leave it out or ask for what is there',
+  },
   DEPLOYMENT_UNKNOWN_MODEL: {
     status: 404,
     retryable: false,

@@ -6,6 +6,7 @@
 import type { RequestId } from '../base/ids.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
 import type { ServiceTier } from '../worker/messages.ts'
+import type { RoutingConstraints, ServedBy } from './endpoints/routing.ts'
 
 export type { ServiceTier } from '../worker/messages.ts'
 
@@ -48,6 +49,10 @@ export interface GenerationRequest {
   readonly serviceTier: ServiceTier
   /** Milliseconds it may wait before it begins to be computed; `null` = as long as it takes. */
   readonly maxQueueMs: number | null
+  /** What may serve it; `null` = whatever its model's name resolves to. */
+  readonly routing: RoutingConstraints | null
+  /** Milliseconds it waits for a model that must be loaded first; `null` = as the endpoint says. */
+  readonly coldStartWaitMs: number | null
 }
 
 /** One token with its text, for logprobs in any dialect. `bytes` are exact even where the text is not whole UTF-8. */
@@ -92,6 +97,8 @@ export type GenerationEvent =
       readonly systemFingerprint: string
       readonly promptTokenIds: Int32Array
       readonly promptText: string | null
+      /** Absent where the server has one model and nothing to choose. */
+      readonly served?: ServedBy
     }
   /** One entry a prompt token; `null` for the first. Of choice 0. */
   | { readonly type: 'prompt-logprobs'; readonly entries: readonly (TokenLogprob | null)[] }

@@ -42,7 +42,9 @@ export class SingleModelDeployments implements Deployments {
   }
 
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent> {
-    return this.#named(request.requestedModel).generate(request, signal)
+    const deployment = this.#named(request.requestedModel)
+    if (request.routing !== null) this.#refuse(request.requestedModel)
+    return deployment.generate(request, signal)
   }
 
   tokenText(modelId: string, tokenId: number): string {
@@ -56,6 +58,13 @@ export class SingleModelDeployments implements Deployments {
   health(): HealthReport {
     const replica = this.#deployment.health()
     return { status: STATUS[replica.state], replicas: [replica] }
+  }
+
+  /** A model served without an endpoint has no facts to hold against a constraint. */
+  #refuse(model: string): never {
+    const reason = 'this server was started with one model and declares no endpoints'
+    const details = { model, param: 'provider', reason }
+    throw deploymentError('REQUEST_ROUTING_UNMET', { param: 'provider', details })
   }
 
   /** @throws ServingError DEPLOYMENT_UNKNOWN_MODEL */

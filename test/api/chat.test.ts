@@ -237,6 +237,8 @@ describe('what reaches the deployment', () => {
         cacheKey: null,
         serviceTier: 'default',
         maxQueueMs: null,
+        routing: null,
+        coldStartWaitMs: null,
         numChoices: 2,
         stop: ['END'],
         sampling: {
@@ -324,6 +326,8 @@ describe('what reaches the deployment', () => {
       cacheKey: null,
       serviceTier: 'default',
       maxQueueMs: null,
+      routing: null,
+      coldStartWaitMs: null,
       sampling: { temperature: 1, topP: 1, topK: 0, topLogprobs: null },
     })
   })

@@ -110,6 +110,8 @@ export function request(change: Partial<GenerationRequest> = {}): GenerationRequ
     cacheKey: null,
     serviceTier: 'default',
     maxQueueMs: null,
+    routing: null,
+    coldStartWaitMs: null,
     ...change,
   }
 }

@@ -2,7 +2,7 @@
  * What an operator declares: endpoints, the variants of a model that each may serve with, and aliases. Plain frozen data
  * that the configuration file and the admin API both end in; nothing here says what is running.
  *
- * Owns nothing: types only. Sizes are decided when an endpoint is planned (`engine-plan.ts`), so `null` means automatic.
+ * Owns nothing: types and their words. Sizes are decided when an endpoint is planned (`engine-plan.ts`), so `null` means automatic.
  */
 
 import type { KvDtype } from '../../base/kv-dtype.ts'
@@ -11,17 +11,20 @@ import type { WeightsChoice } from '../../base/weights-choice.ts'
 /** Serverless endpoints share one memory budget and come and go with use; dedicated ones keep what they reserved. */
 export type EndpointMode = 'serverless' | 'dedicated'
 
-/** OpenRouter's words for weight formats, which requests constrain: features.md 1.3. */
-export type Quantization =
-  | 'int4'
-  | 'int8'
-  | 'fp4'
-  | 'fp6'
-  | 'fp8'
-  | 'fp16'
-  | 'bf16'
-  | 'fp32'
-  | 'unknown'
+/** OpenRouter's words for weight formats, which requests constrain; `unknown` = none of them says it. */
+export const QUANTIZATIONS = [
+  'int4',
+  'int8',
+  'fp4',
+  'fp6',
+  'fp8',
+  'fp16',
+  'bf16',
+  'fp32',
+  'unknown',
+] as const
+
+export type Quantization = (typeof QUANTIZATIONS)[number]
 
 /** One way to serve a model: these weights in this format. */
 export interface VariantSpec {

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { StartedEvent } from '../../generation-run.ts'
 import { traced } from '../../hooks.ts'
 import { newResponseId } from '../../request-id.ts'
+import { coldStartWait } from '../../scale-up-timeout.ts'
 import { type AnswerPlan, type ServingContext, serve } from '../../serving.ts'
 import { chatBody, chatStream } from './chat-answer.ts'
 import { type ChatBody, chatBodySchema } from './chat-schema.ts'
@@ -26,11 +27,15 @@ export function chatRoutes(app: FastifyInstance, context: ServingContext): void 
 
 function chatPlan(
   context: ServingContext,
-  { body, principal }: FastifyRequest<{ Body: ChatBody }>,
+  { body, principal, headers }: FastifyRequest<{ Body: ChatBody }>,
 ): AnswerPlan {
   const card = findModel(context.deployments, body.model)
   const id = newResponseId('chatcmpl')
-  const request = translateChat(body, card, { id, principal })
+  const request = translateChat(body, card, {
+    id,
+    principal,
+    coldStartWaitMs: coldStartWait(headers),
+  })
   const options = {
     id,
     created: Math.floor(context.clock.wallMs() / 1000),

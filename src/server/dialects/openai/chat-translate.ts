@@ -20,7 +20,7 @@ import { translateSampling } from './sampling-translate.ts'
 export function translateChat(
   body: ChatBody,
   card: ModelCard,
-  identity: Pick<GenerationRequest, 'id' | 'principal'>,
+  identity: Pick<GenerationRequest, 'id' | 'principal' | 'coldStartWaitMs'>,
 ): GenerationRequest {
   refuseUnsupported(body, chatNeutralFields)
   const limit = answerLimit(body)

@@ -6,6 +6,7 @@ import type { GenerationRequest } from '../../../deployment/generation.ts'
 import type { StartedEvent } from '../../generation-run.ts'
 import { traced } from '../../hooks.ts'
 import { newResponseId } from '../../request-id.ts'
+import { coldStartWait } from '../../scale-up-timeout.ts'
 import { type AnswerPlan, type ServingContext, serve } from '../../serving.ts'
 import {
   type CompletionsAnswerOptions,
@@ -33,13 +34,19 @@ export function completionsRoutes(app: FastifyInstance, context: ServingContext)
 
 function completionsPlan(
   context: ServingContext,
-  { body, principal }: FastifyRequest<{ Body: CompletionsBody }>,
+  { body, principal, headers }: FastifyRequest<{ Body: CompletionsBody }>,
 ): AnswerPlan {
   const { deployments, config } = context
   const card = findModel(deployments, body.model)
   const id = newResponseId('cmpl')
   const { maxChoices } = config
-  const requests = translateCompletions(body, { card, id, principal, maxChoices })
+  const requests = translateCompletions(body, {
+    card,
+    id,
+    principal,
+    maxChoices,
+    coldStartWaitMs: coldStartWait(headers),
+  })
   const options = (started: readonly StartedEvent[]): CompletionsAnswerOptions => ({
     id,
     created: Math.floor(context.clock.wallMs() / 1000),

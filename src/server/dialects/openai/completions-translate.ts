@@ -13,6 +13,7 @@ export interface CompletionsContext {
   readonly id: RequestId
   readonly principal: string
   readonly maxChoices: number
+  readonly coldStartWaitMs: number | null
 }
 
 /** @throws ServingError naming the field */
@@ -41,6 +42,7 @@ export function translateCompletions(
     sampling: { ...sampling.sampling, promptLogprobs },
     id: inputs.length === 1 ? context.id : (`${context.id}-${index}` as RequestId),
     principal: context.principal,
+    coldStartWaitMs: context.coldStartWaitMs,
     requestedModel: body.model,
     input,
   }))

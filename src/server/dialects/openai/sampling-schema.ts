@@ -7,6 +7,7 @@ import { Type } from 'typebox'
 import { MAX_TOP_LOGPROBS } from '../../../sampling/sampling-params.ts'
 import { MAX_LOGIT_BIAS_ENTRIES } from '../../../sampling/validate-sampling-params.ts'
 import { booleanField, type Fields, field, integerField, MAX_COUNT, numberField } from './fields.ts'
+import { type ProviderBody, providerField } from './provider-schema.ts'
 import { SERVICE_TIER_NAMES, type ServiceTierName } from './service-tiers.ts'
 
 export interface SamplingBody {
@@ -36,6 +37,7 @@ export interface SamplingBody {
   readonly prompt_cache_key?: string | null
   readonly service_tier?: ServiceTierName | null
   readonly max_queue_ms?: number | null
+  readonly provider?: ProviderBody | null
 }
 
 export const MAX_STOP_STRINGS = 4
@@ -151,6 +153,7 @@ export const samplingFields: Fields = {
     MAX_QUEUE_MS,
     'Milliseconds that the request may wait before it is computed; refused with 429 when it would be or was longer.',
   ),
+  provider: providerField,
   cache_salt: Type.Optional(
     field(
       `a string of 1 to ${MAX_CACHE_SALT_LENGTH} characters`,

@@ -8,6 +8,7 @@ import type { GenerationRequest } from '../../../deployment/generation.ts'
 import { DEFAULT_SAMPLING_PARAMS } from '../../../sampling/sampling-params.ts'
 import { conflict, invalidValue, unsupported } from '../../errors.ts'
 import { describe } from '../../validation-error.ts'
+import { translateProvider } from './provider-translate.ts'
 import type { SamplingBody } from './sampling-schema.ts'
 import { servedTier } from './service-tiers.ts'
 
@@ -22,6 +23,7 @@ export type CanonicalSampling = Pick<
   | 'cacheKey'
   | 'serviceTier'
   | 'maxQueueMs'
+  | 'routing'
 >
 
 export interface RouteSampling {
@@ -56,6 +58,7 @@ export function translateSampling(body: SamplingBody, route: RouteSampling): Can
     cacheKey: body.prompt_cache_key ?? null,
     serviceTier: servedTier(body.service_tier ?? 'auto'),
     maxQueueMs: body.max_queue_ms ?? null,
+    routing: translateProvider(body.provider ?? null),
     sampling: {
       ...defaults,
       temperature: body.temperature ?? defaults.temperature,
