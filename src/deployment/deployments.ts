@@ -5,7 +5,8 @@
  *
  * What callers may rely on:
  * I1 the iterable of `generate` fails before its first event when the request is refused, and yields `started` as soon
- *    as it is admitted, before any prompt token is computed: a streaming route flushes its headers at that moment.
+ *    as it is admitted, before any prompt token is computed: a streaming route flushes its headers at that moment. While
+ *    its model is being loaded it may yield `waiting` first; a refusal after that is an error in the middle.
  * I2 each choice ends with exactly one `finished`, and the iterable with exactly one `done`, unless it throws.
  * I3 once `signal` is aborted, the sequences are cancelled without waiting for the consumer to pull again, and the
  *    iterable ends or throws promptly; `return()` on the iterator has the same effect.

@@ -89,8 +89,10 @@ export interface GenerationTiming {
   readonly totalMs: number
 }
 
-/** Events come in this order: `started`, (`prompt-logprobs`), deltas, one `finished` a choice, one `done`. */
+/** Events come in this order: (`waiting`), `started`, (`prompt-logprobs`), deltas, one `finished` a choice, one `done`. */
 export type GenerationEvent =
+  /** It is held while its model is being loaded: a streaming route sends its headers now, so that nobody gives up. */
+  | { readonly type: 'waiting'; readonly reason: string }
   | {
       readonly type: 'started'
       readonly modelId: string

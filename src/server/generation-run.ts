@@ -25,27 +25,41 @@ export interface GenerationRun {
 
 /**
  * @param requests - one a prompt, at least one
+ * @param onWaiting - a prompt waits for its model to be loaded; may be called more than once
  * @throws ServingError from the deployment, or the signal's reason
  */
 export async function startGeneration(
   deployments: Deployments,
   requests: readonly GenerationRequest[],
   signal: AbortSignal,
+  onWaiting: () => void = () => {},
 ): Promise<GenerationRun> {
   const sources = requests.map((request) =>
     deployments.generate(request, signal)[Symbol.asyncIterator](),
   )
   try {
-    const first = await orAborted(Promise.all(sources.map((source) => source.next())), signal)
-    const started = first.map((result) => {
-      const event = result.done === true ? null : result.value
-      invariant(event?.type === 'started', 'I1', 'the first event of a generation is `started`')
-      return event
-    })
+    const all = Promise.all(sources.map((source) => startOf(source, onWaiting)))
+    const started = await orAborted(all, signal)
     return { started, events: checked(mergeEvents(sources, signal), requests.length) }
   } catch (error) {
     closeAll(sources)
     throw error
+  }
+}
+
+async function startOf(
+  source: AsyncIterator<GenerationEvent>,
+  onWaiting: () => void,
+): Promise<StartedEvent> {
+  for (;;) {
+    const result = await source.next()
+    const event = result.done === true ? null : result.value
+    if (event?.type === 'waiting') {
+      onWaiting()
+      continue
+    }
+    invariant(event?.type === 'started', 'I1', 'a generation begins with `started`')
+    return event
   }
 }
 

@@ -16,6 +16,7 @@ import type { Deployments, ModelCard } from '../deployment/deployments.ts'
 import type { GenerationRequest } from '../deployment/generation.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { AuditSink } from '../provenance/audit-log.ts'
+import { AnswerStream } from './answer-stream.ts'
 import { asServingError, toErrorAnswer } from './error-mapping.ts'
 import { serverError } from './errors.ts'
 import type { PromptEvent } from './event-merger.ts'
@@ -23,7 +24,6 @@ import { type GenerationRun, type StartedEvent, startGeneration } from './genera
 import type { InFlight } from './in-flight.ts'
 import type { RequestTrace, Settlement } from './request-trace.ts'
 import type { ServerConfig } from './server-config.ts'
-import { SseStream } from './sse.ts'
 import type { Timers } from './timers.ts'
 
 /** What every route may use. */
@@ -80,21 +80,29 @@ export async function serve(
   whenClosed(reply.raw, () => {
     if (!reply.raw.writableFinished) controller.abort(serverError('SERVER_CLIENT_GONE'))
   })
+  const stream = plan.isStreamed ? streamOf(context, reply, trace) : null
   try {
-    const run = await startGeneration(context.deployments, plan.requests, controller.signal)
+    const { signal } = controller
+    const run = await startGeneration(context.deployments, plan.requests, signal, () =>
+      stream?.open(),
+    )
     trace.started(run.started)
-    const answer = plan.isStreamed ? answerStream : answerWhole
-    await answer({ context, plan, run, trace, request, reply, signal: controller.signal })
+    const answering = { context, plan, run, trace, request, reply, signal }
+    if (stream === null) await answerWhole(answering)
+    else await answerStream(answering, stream)
   } catch (error) {
-    if (!isGone(error)) throw error
-    // Nobody is there to be answered, and Fastify must not try.
-    reply.hijack()
-    settle(context, request, {
-      outcome: 'cancelled',
-      httpStatus: 499,
-      errorCode: 'SERVER_CLIENT_GONE',
-    })
+    if (stream?.isOpen === true) failStream(context, request, stream, error)
+    else if (isGone(error)) {
+      // Nobody is there to be answered, and Fastify must not try.
+      reply.hijack()
+      settle(context, request, {
+        outcome: 'cancelled',
+        httpStatus: 499,
+        errorCode: 'SERVER_CLIENT_GONE',
+      })
+    } else throw error
   } finally {
+    stream?.end()
     // Ends what a failure left running; nobody hears it after a complete run.
     controller.abort()
     // The response may still be on its way out (I2).
@@ -124,36 +132,45 @@ async function answerWhole({ context, plan, run, ...rest }: Answering): Promise<
   reply.type('application/json; charset=utf-8').send(body)
 }
 
-async function answerStream({ context, plan, run, ...rest }: Answering): Promise<void> {
-  const { trace, request, reply, signal } = rest
-  const { config, clock, timers } = context
-  reply.hijack()
-  const sse = new SseStream(reply.raw, { keepAliveMs: config.sseKeepAliveMs, clock, timers })
-  sse.open({ ...reply.getHeaders(), 'openai-processing-ms': Math.round(trace.elapsedMs) })
-  const send = (frames: readonly object[]): void => {
-    for (const frame of frames) sse.send(JSON.stringify(frame))
+function streamOf(
+  { config, clock, timers }: ServingContext,
+  reply: FastifyReply,
+  trace: RequestTrace,
+): AnswerStream {
+  const keepAliveMs = config.sseKeepAliveMs
+  return new AnswerStream({ reply, keepAliveMs, clock, timers, elapsedMs: () => trace.elapsedMs })
+}
+
+async function answerStream(
+  { context, plan, run, trace, request, signal }: Answering,
+  stream: AnswerStream,
+): Promise<void> {
+  stream.open()
+  const translator = plan.stream(run.started)
+  stream.send(translator.open())
+  for await (const item of run.events) {
+    trace.observe(item)
+    stream.send(translator.translate(item))
+    if (stream.isFull) await stream.drained(signal)
   }
-  try {
-    const translator = plan.stream(run.started)
-    send(translator.open())
-    for await (const item of run.events) {
-      trace.observe(item)
-      send(translator.translate(item))
-      if (sse.isFull) await sse.drained(signal)
-    }
-    send(translator.close())
-    sse.send('[DONE]')
-    settle(context, request, { outcome: 'completed', httpStatus: 200, errorCode: null })
-  } catch (error) {
-    const setting = { requestId: request.id, ...config }
-    const known = asServingError(error, setting)
-    logFault(request.log, known, request.id)
-    send([toErrorAnswer(known, setting).body])
-    const outcome = isGone(known) ? 'cancelled' : 'failed'
-    settle(context, request, { outcome, httpStatus: 200, errorCode: known.code })
-  } finally {
-    sse.end()
-  }
+  stream.send(translator.close())
+  stream.done()
+  settle(context, request, { outcome: 'completed', httpStatus: 200, errorCode: null })
+}
+
+/** The headers have left: the error becomes the last event. */
+function failStream(
+  context: ServingContext,
+  request: FastifyRequest,
+  stream: AnswerStream,
+  error: unknown,
+): void {
+  const setting = { requestId: request.id, ...context.config }
+  const known = asServingError(error, setting)
+  logFault(request.log, known, request.id)
+  stream.send([toErrorAnswer(known, setting).body])
+  const outcome = isGone(known) ? 'cancelled' : 'failed'
+  settle(context, request, { outcome, httpStatus: 200, errorCode: known.code })
 }
 
 /** Write the request's audit record and log line, unless that was done before. */

@@ -30,8 +30,10 @@ export const FAKE_CARD: ModelCard = {
 export const NATURAL_LENGTH = 8
 
 export interface FakeScript {
-  /** Thrown before the first event. */
+  /** Thrown before the first event, but for `waiting`. */
   refusal?: Error
+  /** The model is being loaded: told, and then awaited. */
+  loading?: () => Promise<void>
   /** Thrown after this many tokens of choice 0. */
   failure?: { readonly afterTokens: number; readonly error: Error }
   /** Awaited before each step; a step gives one token to every choice. */
@@ -81,6 +83,11 @@ export class FakeDeployments implements Deployments {
     signal: AbortSignal,
   ): AsyncGenerator<GenerationEvent> {
     this.requests.push(request)
+    if (this.script.loading !== undefined) {
+      yield { type: 'waiting', reason: 'it is being loaded' }
+      await this.script.loading()
+      if (signal.aborted) throw signal.reason
+    }
     if (this.script.refusal !== undefined) throw this.script.refusal
     this.numRunning += 1
     const onAbort = (): void => {
