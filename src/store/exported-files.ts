@@ -6,15 +6,15 @@
  * Notes, pictures and hidden files never count. Owns nothing; opens no file.
  */
 
-import { readdir, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { readdir } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 
 /** What makes a folder a model: of transformers, of onnxruntime-genai. */
 export const CONFIGS: readonly string[] = ['config.json', 'genai_config.json']
 
-const WEIGHTS: readonly string[] = ['model.safetensors', 'model.safetensors.index.json']
+export const WEIGHTS: readonly string[] = ['model.safetensors', 'model.safetensors.index.json']
 const NOTES = /^(?:\.|README|LICENSE|NOTICE)|\.(?:md|png|jpe?g|gif|svg|webp|py)$/i
-const GRAPH_FOLDER = 'onnx'
+export const GRAPH_FOLDER = 'onnx'
 
 /** The folder of a graph's configuration: its own, or the one above when its own is named `onnx` and has none. */
 export async function exportedFolderOf(graph: string): Promise<string> {
@@ -25,33 +25,27 @@ export async function exportedFolderOf(graph: string): Promise<string> {
 }
 
 /**
- * Files under the folder, with slashes. None when the folder has safetensors weights, which go before its graphs, and
- * no graph is named.
+ * Those of `names`. None when the folder has safetensors weights, which go before its graphs, and no graph is named.
  *
- * @param graph - path of the graph that is to run; `null` = whichever is chosen
+ * @param names - files under the folder, with slashes
+ * @param graph - name of the graph that is to run; `null` = whichever is chosen
  */
-export async function exportedFiles(
-  folder: string,
-  graph: string | null,
-): Promise<readonly string[]> {
-  const inFolder = await namesIn(folder)
-  if (graph === null && WEIGHTS.some((name) => inFolder.includes(name))) return []
-  const files: string[] = []
-  for (const place of ['', `${GRAPH_FOLDER}/`]) {
-    const names = place === '' ? inFolder : await namesIn(join(folder, place))
-    const graphs = names.filter((name) => name.endsWith('.onnx'))
-    const isPlace =
-      graph === null ? graphs.length > 0 : join(folder, place, basename(graph)) === graph
-    if (!isPlace) continue
-    const others = graph === null ? [] : graphs.filter((name) => name !== basename(graph))
-    for (const name of names) {
-      // `model_q4.onnx_data` belongs to `model_q4.onnx`.
-      const isOthers = others.some((other) => name.startsWith(other))
-      if (NOTES.test(name) || isOthers) continue
-      if (!(await stat(join(folder, place, name))).isDirectory()) files.push(`${place}${name}`)
-    }
-  }
-  return files
+export function exportedFiles(names: readonly string[], graph: string | null): readonly string[] {
+  if (graph === null && WEIGHTS.some((name) => names.includes(name))) return []
+  return ['', `${GRAPH_FOLDER}/`].flatMap((place) => {
+    const inside = names.filter(
+      (name) => name.startsWith(place) && !name.includes('/', place.length),
+    )
+    const graphs = inside.filter((name) => name.endsWith('.onnx'))
+    const isPlace = graph === null ? graphs.length > 0 : inside.includes(graph)
+    if (!isPlace) return []
+    const others = graph === null ? [] : graphs.filter((name) => name !== graph)
+    // `model_q4.onnx_data` belongs to `model_q4.onnx`.
+    return inside.filter(
+      (name) =>
+        !NOTES.test(name.slice(place.length)) && !others.some((other) => name.startsWith(other)),
+    )
+  })
 }
 
 /** None for what is no folder. */

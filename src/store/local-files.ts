@@ -18,20 +18,15 @@
 
 import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { splitName } from '../base/split-name.ts'
 import { reasonOf, storeError } from './errors.ts'
-import { CONFIGS, exportedFiles, exportedFolderOf } from './exported-files.ts'
+import { CONFIGS, exportedFolderOf, GRAPH_FOLDER } from './exported-files.ts'
+import { isModelFolder, modelFiles, sorted, TEMPLATE_FOLDER } from './folder-files.ts'
 import { digestOfFile, hashLocalFile, knownDigest } from './local-file.ts'
 import type { StoredModel } from './model-store.ts'
 import type { ProgressListener } from './sources/source-fetcher.ts'
 import type { StoreFolder } from './store-folder.ts'
-
-/** Weights, configuration, tokenizer, chat template. */
-const ENDINGS = /\.(?:safetensors|json|jinja|model|txt)$/
-
-/** As transformers names it. */
-const TEMPLATE_FOLDER = 'additional_chat_templates'
 
 /** Several files that are one model. */
 export interface LocalFiles {
@@ -141,14 +136,17 @@ async function digestParts(
   return parts
 }
 
-/** @param graph - the exported graph that was named */
+/** @param graph - path of the exported graph that was named */
 async function namesIn(folder: string, graph: string | null = null): Promise<readonly string[]> {
-  let names: string[]
+  let names: readonly string[]
   try {
     names = await readdir(folder)
-    if (CONFIGS.some((name) => names.includes(name))) {
-      const files = await filesAmong(folder, names)
-      return sorted([...new Set([...files, ...(await exportedFiles(folder, graph))])])
+    if (isModelFolder(names)) {
+      const inside = await Promise.all([
+        filesAmong(folder, '', names),
+        ...[GRAPH_FOLDER, TEMPLATE_FOLDER].map((place) => filesIn(folder, place, names)),
+      ])
+      return modelFiles(inside.flat(), graph === null ? null : relative(folder, graph))
     }
   } catch (cause) {
     throw notFound(folder, reasonOf(cause), cause)
@@ -165,21 +163,25 @@ async function namesIn(folder: string, graph: string | null = null): Promise<rea
   throw notFound(folder, got)
 }
 
-async function filesAmong(folder: string, names: readonly string[]): Promise<readonly string[]> {
-  const files: string[] = []
-  for (const name of names) {
-    if (name === TEMPLATE_FOLDER) files.push(...(await templatesIn(folder)))
-    if (!ENDINGS.test(name)) continue
-    if (!(await stat(join(folder, name))).isDirectory()) files.push(name)
-  }
-  return files
+/** Those that are no folders, with the place before them. */
+async function filesAmong(folder: string, place: string, names: readonly string[]) {
+  const paths = names.map((name) => (place === '' ? name : `${place}/${name}`))
+  const isFile = await Promise.all(
+    // What cannot be looked at is missed when it counts, and else nobody's matter.
+    paths.map((path) =>
+      stat(join(folder, path)).then(
+        (stats) => !stats.isDirectory(),
+        () => true,
+      ),
+    ),
+  )
+  return paths.filter((_, index) => isFile[index])
 }
 
-async function templatesIn(folder: string): Promise<readonly string[]> {
+async function filesIn(folder: string, place: string, names: readonly string[]) {
+  if (!names.includes(place)) return []
   // A file of that name is no model's.
-  const names = await readdir(join(folder, TEMPLATE_FOLDER)).catch(() => [])
-  const templates = names.filter((name) => name.endsWith('.jinja'))
-  return templates.map((name) => `${TEMPLATE_FOLDER}/${name}`)
+  return filesAmong(folder, place, await readdir(join(folder, place)).catch(() => []))
 }
 
 async function sizeOf(file: string): Promise<number> {
@@ -188,10 +190,6 @@ async function sizeOf(file: string): Promise<number> {
   } catch (cause) {
     throw notFound(file, reasonOf(cause) === 'ENOENT' ? 'nothing' : reasonOf(cause), cause)
   }
-}
-
-function sorted(names: readonly string[]): readonly string[] {
-  return [...names].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
 }
 
 function storedFiles(path: string, parts: readonly FilePart[]): StoredModel {

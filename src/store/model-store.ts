@@ -12,7 +12,7 @@
  */
 
 import { rm } from 'node:fs/promises'
-import { dirname, join, sep } from 'node:path'
+import { join, sep } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { storeError } from './errors.ts'
 import { HttpClient, type HttpOptions } from './http/http-client.ts'
@@ -24,11 +24,13 @@ import type { PipConfig } from './pypi/pip-config.ts'
 import { SingleFlight } from './single-flight.ts'
 import { type ModelSource, type RemoteFile, sourceText } from './source.ts'
 import { takeLock } from './source-lock.ts'
-import { fetchHub, type HubOptions } from './sources/fetch-hub.ts'
+import { fetchHub } from './sources/fetch-hub.ts'
 import { fetchJoined } from './sources/fetch-joined.ts'
 import { fetchPypi } from './sources/fetch-pypi.ts'
-import { fetchSplit, splitSources } from './sources/fetch-split.ts'
+import { fetchSplit, type SetFile, splitFiles } from './sources/fetch-split.ts'
 import { fetchUrl } from './sources/fetch-url.ts'
+import type { HubOptions } from './sources/hub-api.ts'
+import { findHubFolder, mayBeFolder } from './sources/hub-folder.ts'
 import {
   type FetchContext,
   type Fetched,
@@ -65,6 +67,14 @@ export interface FetchOptions {
   readonly signal?: AbortSignal
   /** Ask the source again even when something is stored, for branches and releases that move on. */
   readonly refresh?: boolean
+}
+
+/** A model in several files. */
+interface SourceSet {
+  readonly files: readonly SetFile[]
+  /** Name of the file that is the model; empty = the folder. */
+  readonly entry: string
+  readonly totalBytes: number | null
 }
 
 type RemoteSource = Exclude<ModelSource, { kind: 'file' }>
@@ -214,8 +224,8 @@ export class ModelStore {
       onProgress,
       signal,
     }
-    const files = source.kind === 'joined' ? undefined : splitSources(source)
-    if (files !== undefined) return this.bringSplit(files, context)
+    const set = await this.setOf(source, context)
+    if (set !== undefined) return this.bringSet(set, context)
     const fetched = await this.fetchBytes(source, context)
     const { digest, sizeBytes, revision } = fetched
     const path = await this.addBlob(fetched)
@@ -225,24 +235,31 @@ export class ModelStore {
     return { path, digest, sizeBytes, source: text, revision }
   }
 
-  private async bringSplit(
-    files: readonly RemoteFile[],
-    context: FetchContext,
-  ): Promise<StoredModel> {
-    const { parts, revision } = await fetchSplit(files, this.partTools(), context)
+  /** The files of a source that names several. */
+  private async setOf(source: RemoteSource, context: FetchContext): Promise<SourceSet | undefined> {
+    if (source.kind === 'joined') return undefined
+    if (source.kind === 'hf' && mayBeFolder(source)) {
+      return findHubFolder(source, this.options.hub, context)
+    }
+    const files = splitFiles(source)
+    return files && { files, entry: files[0]?.name ?? '', totalBytes: null }
+  }
+
+  private async bringSet(set: SourceSet, context: FetchContext): Promise<StoredModel> {
+    const { entry, totalBytes } = set
+    const { parts, revision } = await fetchSplit(set.files, totalBytes, this.partTools(), context)
     const digest = joinedDigest(parts)
     const source = context.sourceText
     if (context.sha256 !== null && context.sha256 !== digest) {
       throw mismatch(source, context.sha256, digest)
     }
     const sizeBytes = parts.reduce((sum, part) => sum + part.sizeBytes, 0)
-    const path = await this.folder.addSet(digest, parts)
-    for (const part of parts) {
-      await rememberDigest(this.folder, join(dirname(path), part.name), part.digest)
-    }
+    const folder = await this.folder.addSet(digest, parts)
+    for (const part of parts)
+      await rememberDigest(this.folder, join(folder, part.name), part.digest)
     const fetchedAtMs = this.options.clock.wallMs()
-    await this.folder.writeRef({ source, digest, sizeBytes, parts, revision, fetchedAtMs })
-    return { path, digest, sizeBytes, source, revision }
+    await this.folder.writeRef({ source, digest, sizeBytes, parts, entry, revision, fetchedAtMs })
+    return { path: join(folder, entry), digest, sizeBytes, source, revision }
   }
 
   private placesOf(source: RemoteSource) {
@@ -312,7 +329,10 @@ export class ModelStore {
       if ((await this.folder.blobSize(part.digest)) !== part.sizeBytes) return undefined
     }
     const path =
-      parts === undefined ? this.folder.blobPath(digest) : await this.folder.addSet(digest, parts)
+      parts === undefined
+        ? this.folder.blobPath(digest)
+        : // Refs of before folders could be fetched name no entry: they are of split models.
+          join(await this.folder.addSet(digest, parts), ref.entry ?? parts[0]?.name ?? '')
     return { path, digest, sizeBytes, source, revision }
   }
 }

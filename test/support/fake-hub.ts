@@ -1,4 +1,4 @@
-/** Lets a `FakeWeb` answer like a Hugging Face hub with one repository: revisions, paths-info, resolve, a second host. */
+/** Lets a `FakeWeb` answer like a Hugging Face hub with one repository: revisions, paths-info, tree (two entries a page), resolve, a second host. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type FakeWeb, sha256 } from './fake-web.ts'
@@ -49,6 +49,8 @@ function answer(request: IncomingMessage, response: ServerResponse, asked: Asked
   }
   const paths = pathname.match(/^\/api\/models\/([^/]+\/[^/]+)\/paths-info\/(.+)$/)
   if (paths !== null) return pathsInfo(response, decodeURIComponent(paths[2] as string), asked)
+  const tree = pathname.match(/^\/api\/models\/([^/]+\/[^/]+)\/tree\/([^/]+)(?:\/(.+))?$/)
+  if (tree !== null) return treePage(request, response, decodeURIComponent(tree[3] ?? ''), asked)
   const resolve = pathname.match(/^\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/)
   if (resolve === null) return false
   const [, , commit = '', file = ''] = resolve
@@ -77,6 +79,36 @@ function pathsInfo(response: ServerResponse, commit: string, { body, repository 
     return [{ type: 'file', path, oid: 'a'.repeat(40), size: bytes.length, lfs }]
   })
   return json(response, 200, found)
+}
+
+const PAGE = 2
+
+function treePage(
+  request: IncomingMessage,
+  response: ServerResponse,
+  folder: string,
+  { repository }: Asked,
+): boolean {
+  const prefix = folder === '' ? '' : `${folder}/`
+  const entries = new Map<string, object>()
+  for (const [file, bytes] of Object.entries(repository.files)) {
+    if (!file.startsWith(prefix)) continue
+    const [name = '', ...deeper] = file.slice(prefix.length).split('/')
+    const path = `${prefix}${name}`
+    const lfs = { oid: sha256(bytes), size: bytes.length, pointerSize: 134 }
+    const oid = 'a'.repeat(40)
+    const entry =
+      deeper.length > 0 ? { type: 'directory', size: 0 } : { type: 'file', size: 134, lfs }
+    entries.set(path, { ...entry, path, oid })
+  }
+  if (entries.size === 0) return json(response, 404, { error: 'Path not found' })
+  const url = new URL(request.url ?? '/', `http://${request.headers.host}`)
+  const from = Number(url.searchParams.get('cursor') ?? 0)
+  if (from + PAGE < entries.size) {
+    url.searchParams.set('cursor', String(from + PAGE))
+    response.setHeader('link', `<${url.href}>; rel="next"`)
+  }
+  return json(response, 200, [...entries.values()].slice(from, from + PAGE))
 }
 
 function json(response: ServerResponse, status: number, value: unknown): boolean {

@@ -1,5 +1,6 @@
 /**
- * A model in several files that stay several (`NAME-00001-of-00003.gguf`): naming one names all. Each becomes a blob.
+ * A model in several files that stay several: the parts of a split GGUF (`NAME-00001-of-00003.gguf`), of which one names all,
+ * and the files of a folder. Each becomes a blob.
  *
  * I1: all files are of the revision that the first resolved to, so a branch that moves meanwhile mixes nothing.
  * I2: none is published before all are there, so a fetch that was interrupted finds the downloads of those it had.
@@ -17,13 +18,24 @@ export interface SplitTools extends PartTools {
   keep(fetched: Fetched): Promise<unknown>
 }
 
+/** A file of a set, and its name in it. */
+export interface SetFile {
+  readonly source: RemoteFile
+  /** With slashes. */
+  readonly name: string
+}
+
 /** Sources of all parts in order, when `source` names a part; else `undefined`. */
-export function splitSources(source: RemoteFile): readonly RemoteFile[] | undefined {
+export function splitFiles(source: RemoteFile): readonly SetFile[] | undefined {
+  return splitSources(source)?.map((part) => ({ source: part, name: nameOf(part) }))
+}
+
+function splitSources(source: RemoteFile): readonly RemoteFile[] | undefined {
   switch (source.kind) {
     case 'pypi':
       return splitName(source.member)?.paths.map((member) => ({ ...source, member }))
     case 'hf':
-      return splitName(source.file)?.paths.map((file) => ({ ...source, file }))
+      return splitName(source.file ?? '')?.paths.map((file) => ({ ...source, file }))
     case 'url': {
       // A digest in the URL is that of the whole set, which the caller checks.
       const { pathname, search } = new URL(source.url)
@@ -37,8 +49,10 @@ export function splitSources(source: RemoteFile): readonly RemoteFile[] | undefi
   }
 }
 
+/** @param totalBytes - of all files, where it is known before */
 export async function fetchSplit(
-  files: readonly RemoteFile[],
+  files: readonly SetFile[],
+  totalBytes: number | null,
   tools: SplitTools,
   context: FetchContext,
 ): Promise<{ parts: readonly FilePart[]; revision: string | null }> {
@@ -46,10 +60,10 @@ export async function fetchSplit(
   const fetchedFiles: Fetched[] = []
   let revision: string | null = null
   let doneBytes = 0
-  for (const file of files) {
+  for (const { source, name } of files) {
     context.signal.throwIfAborted()
     const before = doneBytes
-    const pinned = parts.length === 0 ? file : pin(file, revision)
+    const pinned = parts.length === 0 ? source : pin(source, revision)
     const fetched = await tools.fetch(pinned, {
       ...context,
       ...tools.placesOf(pinned),
@@ -59,13 +73,13 @@ export async function fetchSplit(
         if (stage === 'resolve' && before === 0) context.onProgress(stage, 0, null)
         if (stage !== 'download') return
         doneBytes = before + bytes
-        context.onProgress(stage, doneBytes, null)
+        context.onProgress(stage, doneBytes, totalBytes)
       },
     })
     fetchedFiles.push(fetched)
     if (parts.length === 0) revision = fetched.revision
     const { digest, sizeBytes } = fetched
-    parts.push({ name: nameOf(file), sizeBytes, digest })
+    parts.push({ name, sizeBytes, digest })
   }
   for (const fetched of fetchedFiles) await tools.keep(fetched)
   return { parts, revision }
@@ -79,5 +93,5 @@ function pin(file: RemoteFile, revision: string | null): RemoteFile {
 
 function nameOf(file: RemoteFile): string {
   if (file.kind === 'url') return basename(decodeURIComponent(new URL(file.url).pathname))
-  return basename(file.kind === 'hf' ? file.file : file.member)
+  return basename(file.kind === 'hf' ? (file.file ?? '') : file.member)
 }
