@@ -24,7 +24,7 @@ export function renderErrors(tables) {
   return `${lines.join('\n')}\n`
 }
 
-/** @param {Record<string, {flag: string | null, env: string, expected: string, help: string}>} options */
+/** @param {Record<string, {flag: string | null, env: string, expected: string, help: string, kind: string}>} options */
 export function renderConfiguration(options, defaultText) {
   const lines = [
     GENERATED,
@@ -37,8 +37,9 @@ export function renderConfiguration(options, defaultText) {
     '| key | flag | variable | default | value | meaning |',
     '|---|---|---|---|---|---|',
   ]
-  for (const [key, { flag, env, expected, help }] of Object.entries(options)) {
-    const written = flag === null ? '`MODEL`' : `\`${flag}\``
+  for (const [key, { flag, env, expected, help, kind }] of Object.entries(options)) {
+    const argument = kind === 'secret' ? '' : '`MODEL`'
+    const written = flag === null ? argument : `\`${flag}\``
     const cells = [`\`${key}\``, written, `\`${env}\``, defaultText(key), expected, help]
     lines.push(`| ${cells.map(escapeCell).join(' | ')} |`)
   }

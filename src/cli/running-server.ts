@@ -222,8 +222,9 @@ function configurationRecord(choices: readonly Choice[]) {
 }
 
 function serverConfig({ server }: RuntimeConfig, version: string): ServerConfig {
-  const { maxBodyBytes, keepAliveMs } = server
-  return { ...DEFAULT_SERVER_CONFIG, version, maxBodyBytes, sseKeepAliveMs: keepAliveMs }
+  const { maxBodyBytes, keepAliveMs, adminToken } = server
+  const own = { version, maxBodyBytes, adminToken, sseKeepAliveMs: keepAliveMs }
+  return { ...DEFAULT_SERVER_CONFIG, ...own }
 }
 
 function delay(milliseconds: number): Promise<void> {

@@ -40,9 +40,10 @@ export function startReport(facts: StartFacts): string {
     { name: 'quantization', value: card.quantization, reason: facts.quantizationReason },
     { name: 'kernels', value: facts.kernels, reason: facts.kernelsReason },
     ...choices.flatMap(({ key, value, reason }) => {
-      const { flag } = OPTIONS[key]
-      // Without a flag it is the model itself, which the first line says.
-      return flag === null ? [] : [{ name: flagName(flag), value, reason }]
+      const { flag, kind } = OPTIONS[key]
+      if (flag !== null) return [{ name: flagName(flag), value, reason }]
+      // Without a flag it is the model itself, which the first line says, or a secret.
+      return kind === 'secret' ? [{ name: 'admin-token', value, reason }] : []
     }),
   ]
   return `Ingot ${facts.version}\n${describe(lines)}`

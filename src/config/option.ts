@@ -13,14 +13,14 @@ import { configError } from './errors.ts'
 /** Stands for "decide for me" in every setting that allows it. */
 export const AUTO = 'auto'
 
-/** How text becomes a value: `bytes` takes `2GiB`, `names` is a list with commas. */
-export type OptionKind = 'text' | 'integer' | 'bytes' | 'names'
+/** How text becomes a value: `bytes` takes `2GiB`, `names` is a list with commas, `secret` is never shown. */
+export type OptionKind = 'text' | 'integer' | 'bytes' | 'names' | 'secret'
 
 export interface Option<T> {
   readonly schema: TSchema
   readonly kind: OptionKind
   readonly default: T
-  /** `--port <number>`; `null` for the command's argument. */
+  /** `--port <number>`; `null` for the command's argument, and for secrets, which other users would see in a command line. */
   readonly flag: string | null
   readonly env: string
   /** For people: `an integer, 1 to 65535`. */
@@ -64,7 +64,7 @@ export function readValue<T>(option: Option<T>, written: unknown, origin: Origin
       source: origin.source,
       key: origin.key,
       expected: option.expected,
-      got: shown(written),
+      got: option.kind === 'secret' ? 'something else' : shown(written),
       hint: kubernetesHint(written),
     },
   })
@@ -76,6 +76,7 @@ function fromText({ kind, schema }: Option<unknown>, text: string): unknown {
   if (isWord) return trimmed
   switch (kind) {
     case 'text':
+    case 'secret':
       return trimmed
     case 'integer':
       return /^-?\d+$/.test(trimmed) ? Number(trimmed) : trimmed

@@ -37,6 +37,7 @@ export interface OptionValues {
   readonly 'server.gracePeriod': number
   readonly 'server.keepAlive': number
   readonly 'server.maxBody': number
+  readonly 'server.adminToken': string
   readonly 'audit.file': string
   readonly 'audit.fsync': 'batch' | 'interval' | 'never'
   readonly 'log.level': LogLevel
@@ -287,6 +288,17 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
     expected: 'a size, 1KiB to 1GiB',
     help: 'largest request body',
   }),
+  'server.adminToken': option(
+    Type.Union([auto, Type.String({ minLength: 16, maxLength: 512, pattern: '^\\S+$' })]),
+    'secret',
+    AUTO,
+    {
+      flag: null,
+      env: 'INGOT_ADMIN_TOKEN',
+      expected: '16 to 512 characters without spaces, or auto',
+      help: 'token that routes and commands ask for which administer endpoints; auto = none, and only programs on the same machine may use them',
+    },
+  ),
   'audit.file': option(Type.String({ minLength: 1 }), 'text', AUTO, {
     flag: '--audit-log <file>',
     env: 'INGOT_AUDIT_LOG',

@@ -55,6 +55,7 @@ export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
   if (auditFile === AUTO) decide('audit.file', file, file, 'in the home folder')
   const name = get('model.name')
   const names = get('model.servedNames')
+  const adminToken = get('server.adminToken')
   return deepFreeze({
     model: {
       name: name === AUTO ? null : name,
@@ -74,12 +75,16 @@ export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
       gracePeriodMs: get('server.gracePeriod') * 1000,
       keepAliveMs: get('server.keepAlive') * 1000,
       maxBodyBytes: get('server.maxBody'),
+      adminToken:
+        adminToken === AUTO ? decide('server.adminToken', null, 'none', ADMIN_REASON) : adminToken,
     },
     audit: { file, fsync: get('audit.fsync') },
     log: { level: get('log.level') },
     choices: [...choices.values()],
   })
 }
+
+const ADMIN_REASON = 'then only programs on this machine may administer it'
 
 type Get = <K extends OptionKey>(key: K) => OptionValues[K]
 type Decide = <T>(key: OptionKey, value: T, text: string, reason: string) => T
@@ -185,7 +190,9 @@ function reasonOf({ kind, source, key }: Origin): string {
 }
 
 function shown(key: OptionKey, value: OptionValues[OptionKey]): string {
-  if (OPTIONS[key].kind === 'bytes' && typeof value === 'number') return formatBytes(value)
+  const { kind } = OPTIONS[key]
+  if (kind === 'bytes' && typeof value === 'number') return formatBytes(value)
+  if (kind === 'secret' && value !== AUTO) return 'set'
   return Array.isArray(value) ? value.join(', ') || 'none' : String(value)
 }
 

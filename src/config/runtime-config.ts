@@ -59,6 +59,8 @@ export interface ListenConfig {
   /** 0 = never. */
   readonly keepAliveMs: number
   readonly maxBodyBytes: number
+  /** `null` = none, then only this machine administers. */
+  readonly adminToken: string | null
 }
 
 export interface AuditConfig {

@@ -21,10 +21,15 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import type { Deployments } from '../deployment/deployments.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { AuditSink } from '../provenance/audit-log.ts'
+import { type Administration, adminOnly } from './administration.ts'
 import { answerClientError } from './client-error.ts'
+import { adminRoutes } from './dialects/admin/admin-routes.ts'
+import { aliasRoutes } from './dialects/admin/alias-routes.ts'
 import { chatRoutes } from './dialects/openai/chat-routes.ts'
 import { completionsRoutes } from './dialects/openai/completions-routes.ts'
 import { modelRoutes } from './dialects/openai/model-routes.ts'
+import { endpointRoutes } from './dialects/together/endpoint-routes.ts'
+import { hardwareRoutes } from './dialects/together/hardware-routes.ts'
 import { answerError, installErrorHandlers } from './error-handlers.ts'
 import { serverError } from './errors.ts'
 import { installHooks } from './hooks.ts'
@@ -34,6 +39,7 @@ import { operationsRoutes } from './operations-routes.ts'
 import { requestIdFor } from './request-id.ts'
 import type { ServerConfig } from './server-config.ts'
 import type { ServingContext } from './serving.ts'
+import { escapeSlashes } from './slashed-names.ts'
 import { systemTimers, type Timers } from './timers.ts'
 import { EXPECTED_KEYWORD, validationError } from './validation-error.ts'
 
@@ -42,6 +48,8 @@ export interface ServerParts {
   readonly metrics: Metrics
   readonly audit: AuditSink
   readonly config: ServerConfig
+  /** None: endpoints are not to be seen or changed over HTTP, and those routes are unknown. */
+  readonly administration?: Administration
   /** None: nothing is logged. */
   readonly logger?: FastifyBaseLogger
   readonly clock?: Clock
@@ -85,8 +93,24 @@ export function buildServer(parts: ServerParts): IngotServer {
     completionsRoutes(scope, context)
     done()
   })
+  if (parts.administration !== undefined) addAdministration(app, parts.administration, parts.config)
   return Object.assign(app, {
     shutdown: (graceMs: number): Promise<void> => shutdown(app, context, graceMs),
+  })
+}
+
+function addAdministration(
+  app: FastifyInstance,
+  administration: Administration,
+  { adminToken }: ServerConfig,
+): void {
+  app.register((scope, _options, done) => {
+    scope.addHook('onRequest', adminOnly(adminToken))
+    endpointRoutes(scope, administration)
+    hardwareRoutes(scope, administration)
+    adminRoutes(scope, administration)
+    aliasRoutes(scope, administration)
+    done()
   })
 }
 
@@ -102,6 +126,7 @@ function fastifyOptions({ config, logger }: ServerParts): FastifyHttpOptions<Ser
   return {
     ...(logger === undefined ? {} : { loggerInstance: logger }),
     genReqId: (raw) => requestIdFor(raw.headers),
+    rewriteUrl: ({ method = '', url = '' }) => escapeSlashes(method, url),
     requestIdHeader: false,
     // Our own line is written when a request is settled, see `serving.ts`.
     logController: new LogController({

@@ -47,8 +47,10 @@ const API_CODES: Readonly<Record<string, string>> = {
 const CODE_BY_STATUS: Readonly<Record<number, string>> = {
   400: 'invalid_value',
   401: 'invalid_api_key',
+  403: 'permission_denied',
   404: 'not_found',
   408: 'request_timeout',
+  409: 'conflict',
   429: 'rate_limit_exceeded',
   500: 'server_error',
   503: 'service_unavailable',
@@ -72,6 +74,7 @@ export function toErrorAnswer(error: unknown, setting: ErrorSetting): ErrorAnswe
     headers['retry-after'] = String(Math.ceil(known.retryAfterSeconds ?? setting.retryAfterSeconds))
   }
   if (typeof known.details.allowed === 'string') headers.allow = known.details.allowed
+  if (status === 401) headers['www-authenticate'] = 'Bearer'
   return {
     status,
     headers,

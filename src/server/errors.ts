@@ -57,6 +57,11 @@ const table = {
     retryable: false,
     message: "the model '{model}' is not served here; GET /v1/models lists those that are",
   },
+  SERVER_UNKNOWN_ALIAS: {
+    status: 404,
+    retryable: false,
+    message: "there is no alias '{alias}'; GET /v1/aliases lists those that are",
+  },
   SERVER_UNKNOWN_ROUTE: {
     status: 404,
     retryable: false,

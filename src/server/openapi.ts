@@ -17,6 +17,15 @@ export function installOpenApi(app: FastifyInstance, version: string): void {
       tags: [
         { name: 'generation', description: 'Answers from a model' },
         { name: 'models', description: 'What is served' },
+        {
+          name: 'endpoints',
+          description:
+            'Endpoints in the shapes of Together’s API. For the server’s administrators: with the admin token, or without one from the same machine.',
+        },
+        {
+          name: 'administration',
+          description: 'Loading, memory, aliases, configuration; for administrators as well',
+        },
         { name: 'operations', description: 'For whoever runs the server' },
       ],
     },

@@ -8,6 +8,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { HealthReport } from '../deployment/deployments.ts'
 import type { AuditLogStatus } from '../provenance/audit-log.ts'
+import { replicaView } from './replica-view.ts'
 import type { ServingContext } from './serving.ts'
 
 interface HealthBody {
@@ -53,19 +54,7 @@ function healthBody({ deployments, audit, inFlight }: ServingContext): HealthBod
     status: overallStatus(report, auditStatus, inFlight.isDraining),
     reasons: reasonsOf(report, auditStatus),
     open_requests: inFlight.numOpen,
-    replicas: report.replicas.map((replica) => ({
-      model: replica.modelId,
-      replica: replica.replica,
-      state: replica.state,
-      pid: replica.pid,
-      restarts: replica.numRestarts,
-      running: replica.numRunning,
-      waiting: replica.numWaiting,
-      free_blocks: replica.numFreeBlocks,
-      blocks: replica.numBlocks,
-      since_ms: Math.round(replica.sinceMs),
-      reason: replica.reason,
-    })),
+    replicas: report.replicas.map(replicaView),
     audit: { healthy: auditStatus.isHealthy, pending_records: auditStatus.numPending },
   }
 }

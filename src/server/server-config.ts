@@ -25,6 +25,8 @@ export interface ServerConfig {
   readonly maxConnections: number
   /** `Retry-After` of a refusal that names no time of its own; seconds. */
   readonly retryAfterSeconds: number
+  /** What admin routes ask for; `null` = none is set, and only this machine may use them. */
+  readonly adminToken: string | null
 }
 
 export const DEFAULT_SERVER_CONFIG: Omit<ServerConfig, 'version'> = Object.freeze({
@@ -38,4 +40,5 @@ export const DEFAULT_SERVER_CONFIG: Omit<ServerConfig, 'version'> = Object.freez
   idleConnectionMs: 75_000,
   maxConnections: 4096,
   retryAfterSeconds: 5,
+  adminToken: null,
 })

@@ -39,7 +39,7 @@ export interface TestServer {
 export interface TestServerOptions {
   readonly script?: FakeScript
   readonly config?: Partial<ServerConfig>
-  readonly parts?: Partial<Pick<ServerParts, 'clock' | 'timers' | 'logger'>>
+  readonly parts?: Partial<Pick<ServerParts, 'clock' | 'timers' | 'logger' | 'administration'>>
 }
 
 export function testServer({ script, config, parts }: TestServerOptions = {}): TestServer {

@@ -69,6 +69,7 @@ describe('resolveConfig', () => {
         gracePeriodMs: 30_000,
         keepAliveMs: 10_000,
         maxBodyBytes: 8 * 2 ** 20,
+        adminToken: null,
       },
       audit: { file: '/home/ada/.cache/ingot/audit/audit.jsonl', fsync: 'interval' },
       log: { level: 'info' },
@@ -115,6 +116,21 @@ describe('resolveConfig', () => {
       ],
     })
     expect(resolve({ flags: { 'model.weightsGroup': '64' } }).model.weights.group).toBe(64)
+  })
+
+  it('keeps the admin token out of what is shown, in choices and in refusals', () => {
+    const token = 'f3a9-7c51-0b2e-44d8'
+    const config = resolve({ env: { INGOT_ADMIN_TOKEN: token } })
+    expect(config.server.adminToken).toBe(token)
+    expect(config.choices.find(({ key }) => key === 'server.adminToken')).toEqual({
+      key: 'server.adminToken',
+      value: 'set',
+      reason: 'INGOT_ADMIN_TOKEN',
+      origin: 'env',
+    })
+    const { code, message } = failure({ env: { INGOT_ADMIN_TOKEN: 'too-short' } })
+    expect(code).toBe('CONFIG_BAD_VALUE')
+    expect(message).not.toContain('too-short')
   })
 
   it('is frozen through and through', () => {

@@ -20,7 +20,8 @@ describe('an error of ours', () => {
   it.each([
     [400, 'invalid_request_error', 'invalid_value'],
     [401, 'authentication_error', 'invalid_api_key'],
-    [403, 'permission_error', null],
+    [403, 'permission_error', 'permission_denied'],
+    [409, 'invalid_request_error', 'conflict'],
     [404, 'invalid_request_error', 'not_found'],
     [422, 'invalid_request_error', null],
     [429, 'rate_limit_error', 'rate_limit_exceeded'],

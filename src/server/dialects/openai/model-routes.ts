@@ -11,15 +11,10 @@ export function modelRoutes(app: FastifyInstance, { deployments }: ServingContex
     object: 'list',
     data: deployments.list().map(modelObject),
   }))
-  const one = async (name: string): Promise<object> => modelObject(findModel(deployments, name))
   app.get<{ Params: { model: string } }>(
     '/v1/models/:model',
     { schema: { summary: 'One model, by its id or an alias', tags } },
-    ({ params }) => one(params.model),
-  )
-  // Ids such as `organisation/name` come unescaped from some clients.
-  app.get<{ Params: { '*': string } }>('/v1/models/*', { schema: { hide: true } }, ({ params }) =>
-    one(params['*']),
+    async ({ params }) => modelObject(findModel(deployments, params.model)),
   )
 }
 

@@ -1,0 +1,31 @@
+/**
+ * What routes for administrators work with, and the gate before them. Who is let in is decided by
+ * `accounts/admin-access.ts`; this knows requests. Owns the `administrator` of each admitted request.
+ */
+
+import type { FastifyRequest } from 'fastify'
+import { admitAdmin } from '../accounts/admin-access.ts'
+import type { EndpointsAdmin } from '../deployment/endpoints/endpoints-admin.ts'
+
+export interface Administration {
+  readonly endpoints: EndpointsAdmin
+  readonly machine: MachineFacts
+  /** Wall-clock time, milliseconds since 1970. */
+  nowMs(): number
+}
+
+/** What endpoints are placed on. */
+export interface MachineFacts {
+  readonly numCores: number
+  readonly memoryBytes: number
+  /** Instruction sets of the chosen kernels, such as `avx512-vnni`. */
+  readonly kernels: string
+}
+
+/** A hook that refuses whoever may not administer, before the body is read. */
+export function adminOnly(adminToken: string | null): (request: FastifyRequest) => Promise<void> {
+  return async (request) => {
+    const { headers, socket } = request
+    request.principal = admitAdmin({ remoteAddress: socket.remoteAddress, headers }, adminToken)
+  }
+}
