@@ -51,6 +51,12 @@ const table = {
     retryable: true,
     message: '"{model}" is not ready: {reason}; try again in {retryAfterSeconds} s',
   },
+  DEPLOYMENT_STOPPED: {
+    status: 503,
+    retryable: false,
+    message:
+      '"{model}" takes no requests: {reason}; start it with PATCH /v1/endpoints or ingot endpoints start',
+  },
   DEPLOYMENT_DRAINING: {
     status: 503,
     retryable: true,

@@ -91,13 +91,18 @@ export interface EndpointSpec {
 
 export interface AliasSpec {
   readonly name: string
-  /** Names of endpoints in order of preference; using any but the first is a fallback. */
+  /**
+   * Names of endpoints in order of preference, or of aliases whose policies are then met too; using any but the first is
+   * a fallback.
+   */
   readonly targets: readonly string[]
+  /** False: the first target alone. */
   readonly allowFallbacks: boolean
   /** Serve only variants of these formats; `null` = all. */
   readonly quantizations: readonly Quantization[] | null
   /** `pinned`: only variants with a digest; `newest`: whatever the source gives now. */
   readonly revision: 'pinned' | 'newest'
+  /** Only endpoints with this label, with this retention; `null` = any. */
   readonly region: string | null
   readonly retention: 'none' | 'standard' | null
 }
