@@ -168,10 +168,8 @@ describe('the candidates of a request', () => {
         expect(only === null || only.includes(endpoint), `seed ${seed}`).toBe(true)
         expect(ignore.includes(endpoint), `seed ${seed}`).toBe(false)
         if (requiresNoRetention) expect(facts.retention, `seed ${seed}`).toBe('none')
-        const isInner = (outer.allowFallbacks ? inner.targets : inner.targets.slice(0, 1)).includes(
-          endpoint,
-        )
-        const policies = isInner ? [outer, inner] : [outer]
+        const isDirect = outer.allowFallbacks && outer.targets.includes(endpoint)
+        const policies = isDirect ? [outer] : [outer, inner]
         for (const name of variants) {
           const variant = facts.variants.find((one) => one.name === name)!
           for (const wanted of [quantizations, ...policies.map((one) => one.quantizations)]) {

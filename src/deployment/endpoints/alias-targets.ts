@@ -3,7 +3,7 @@
  * on the way to it. Pure. Does not know requests' constraints.
  *
  * I1 an alias that forbids fallbacks stands for its first target alone.
- * I2 an endpoint is there once, at its first mention.
+ * I2 an endpoint is there once, at the first mention whose policies it meets.
  */
 
 import type { AliasSpec } from './endpoint-spec.ts'
@@ -33,7 +33,9 @@ function follow(name: string, view: CatalogView, path: readonly string[]): reado
   const names = alias.allowFallbacks ? alias.targets : alias.targets.slice(0, 1)
   const found = new Map<string, Target>()
   for (const target of names.flatMap((one) => follow(one, view, [...path, name]))) {
-    if (!found.has(target.facts.name)) found.set(target.facts.name, judge(alias, target))
+    const { name: endpoint } = target.facts
+    if ((found.get(endpoint)?.rejected ?? null) !== null) found.delete(endpoint)
+    if (!found.has(endpoint)) found.set(endpoint, judge(alias, target))
   }
   return [...found.values()]
 }
