@@ -34,6 +34,28 @@ const table = {
     retryable: false,
     message: 'cannot be quantized: expected {expected}, got {got}; {next}',
   },
+  CLI_NO_SERVER: {
+    status: 503,
+    retryable: true,
+    message:
+      'expected a server at {url}, got {got}; start one with ingot serve, or name another with --url',
+  },
+  CLI_NOT_INGOT: {
+    status: 502,
+    retryable: false,
+    message:
+      'expected an Ingot server at {url}, got {got}; another program may have that port, name the right one with --url',
+  },
+  CLI_SERVER_REFUSED: {
+    status: 502,
+    retryable: false,
+    message: '{message} (status {status} of {url})',
+  },
+  CLI_ENDPOINT_FAILED: {
+    status: 500,
+    retryable: false,
+    message: 'endpoint "{name}" did not start: {reason}',
+  },
   CLI_BAD_ARGUMENT: {
     status: 400,
     retryable: false,

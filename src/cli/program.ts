@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander'
 import { InvariantError, ServingError } from '../base/errors.ts'
 import type { OptionKey } from '../config/options.ts'
 import { addConfigFlags, BENCH_KEYS, COMMON_KEYS, MEMORY_KEYS } from './config-flags.ts'
+import { addEndpoints } from './endpoints/endpoints-commands.ts'
 import { EXIT } from './errors.ts'
 import { packageFiles } from './package-files.ts'
 import { Interrupted } from './signals.ts'
@@ -86,8 +87,8 @@ export function buildProgram(): Command {
     .action(async (source, options) =>
       (await import('./quantize-model.ts')).quantizeModel(source, options),
     )
-  const bench = addBench(program)
-  for (const command of [...program.commands, ...bench.commands]) {
+  const groups = [addBench(program), addEndpoints(program)]
+  for (const command of [program, ...groups].flatMap((group) => group.commands)) {
     command
       .exitOverride()
       .allowExcessArguments(false)
@@ -162,6 +163,7 @@ Examples:
   $ ingot serve                        serve the default model on http://127.0.0.1:8000
   $ ingot serve ./model.gguf --port 0  serve a file on any free port
   $ ingot ls                           what can be served by name, and what is stored
+  $ ingot endpoints list --watch       what a running server serves, live
 
 Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 fault of ours.
 Settings also come from INGOT_* variables and a JSON file; see docs/configuration.md.`
