@@ -218,6 +218,16 @@ export interface NativeModel {
   /** Bind a sampler slot, 0 ≤ slot < maxNumSeqs, between steps only. `step` adds a drawn token to its counts itself. */
   setSampler(slot: number, spec: NativeSamplerSpec): void
   clearSampler(slot: number): void
+  /** Bytes of a KV block over all layers. */
+  kvBlockBytes(): number
+  /** Copy whole KV blocks within the pool, in order, between steps only: `[from, to, from, to, …]`. */
+  copyBlocks(pairs: Int32Array): void
+  /**
+   * Copy a block's bytes out of the pool, or put them back, between steps only. They mean the same to every model with
+   * the same weights, KV layers, KV type, block size and kernels, and to no other.
+   */
+  readBlock(blockId: number, into: Uint8Array): void
+  writeBlock(blockId: number, from: Uint8Array): void
   /**
    * From the next step on, sum up Xᵀ·X of the inputs of these weights, for calibration; between steps only. What was
    * summed before is forgotten, so an empty list ends it. Holds k² f32 a weight of k inputs.
@@ -327,4 +337,4 @@ export interface NativeBinding {
   }
 }
 
-export const NATIVE_ABI = 3
+export const NATIVE_ABI = 4

@@ -32,6 +32,7 @@ const table = {
   NATIVE_BAD_STEP: { status: 500, retryable: false, message: 'native step: {reason}' },
   NATIVE_STEP_FAILED: { status: 500, retryable: true, message: 'native step failed: {reason}' },
   NATIVE_BAD_SAMPLER: { status: 500, retryable: false, message: 'native sampler: {reason}' },
+  NATIVE_BAD_BLOCK: { status: 500, retryable: false, message: 'native KV blocks: {reason}' },
   NATIVE_BUSY: { status: 500, retryable: true, message: 'native model: {reason}' },
   NATIVE_STATE: { status: 500, retryable: false, message: 'native model: {reason}' },
   NATIVE_DISPOSED: { status: 500, retryable: false, message: 'native model: {reason}' },

@@ -36,6 +36,16 @@ async function modelIn(state: State): Promise<{ model: NativeModel; settled: Pro
   return { model, settled: Promise.resolve() }
 }
 
+/** Of what needs a model, and no step under way. */
+const BETWEEN_STEPS: Record<State, string> = {
+  fresh: 'ok',
+  'session made': 'ok',
+  'step running': 'NATIVE_BUSY',
+  disposed: 'NATIVE_DISPOSED',
+}
+/** Two layers of two heads of 32, K and V, f32, of 16 tokens. */
+const BLOCK_BYTES = 16 * 2 * 2 * 32 * 2 * 4
+
 const METHODS: Record<
   string,
   { call: (model: NativeModel) => unknown; outcomes: Record<State, string> }
@@ -94,6 +104,22 @@ const METHODS: Record<
       'step running': 'ok',
       disposed: 'NATIVE_DISPOSED',
     },
+  },
+  kvBlockBytes: {
+    call: (model) => model.kvBlockBytes(),
+    outcomes: BETWEEN_STEPS,
+  },
+  copyBlocks: {
+    call: (model) => model.copyBlocks(Int32Array.of(1, 2)),
+    outcomes: BETWEEN_STEPS,
+  },
+  readBlock: {
+    call: (model) => model.readBlock(1, new Uint8Array(BLOCK_BYTES)),
+    outcomes: BETWEEN_STEPS,
+  },
+  writeBlock: {
+    call: (model) => model.writeBlock(1, new Uint8Array(BLOCK_BYTES)),
+    outcomes: BETWEEN_STEPS,
   },
   dispose: {
     call: (model) => model.dispose(),

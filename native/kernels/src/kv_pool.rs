@@ -190,6 +190,24 @@ impl KvPool {
         Ok(())
     }
 
+    /// Where a block's bytes lie: offset and length of its K and of its V, layer by layer.
+    pub(crate) fn pieces(&self, block: usize) -> impl Iterator<Item = (usize, usize)> + use<'_> {
+        self.layers.iter().flat_map(move |layer| {
+            let heads = layer.shape.num_kv_heads;
+            [
+                (layer.k_at, heads * layer.k_head_bytes),
+                (layer.v_at, heads * layer.v_head_bytes),
+            ]
+            .map(|(at, bytes)| (at + block * bytes, bytes))
+        })
+    }
+
+    /// # Safety
+    /// `offset` lies within the pool.
+    pub(crate) unsafe fn at(&self, offset: usize) -> *mut u8 {
+        self.base.add(offset)
+    }
+
     /// Start of K of one head of one block. `block` < num_blocks, `head` < num_kv_heads.
     #[inline(always)]
     pub(crate) unsafe fn k(&self, layer: &KvLayer, block: usize, head: usize) -> *mut u8 {

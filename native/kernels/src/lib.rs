@@ -36,6 +36,7 @@ mod grouped;
 mod grouped_pack;
 mod head_linear;
 mod heads;
+mod kv_blocks;
 mod kv_pool;
 mod layer_norm;
 mod linear;

@@ -3,6 +3,7 @@
 mod arguments;
 mod capabilities;
 mod completion;
+mod kv_blocks;
 mod model;
 mod quantized_arguments;
 mod quantizer;

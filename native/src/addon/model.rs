@@ -37,10 +37,10 @@ pub struct Model {
 }
 
 /// What `dispose` frees. Fields drop in this order: the thread ends before the runtime goes.
-struct Live {
+pub(super) struct Live {
     compute: ComputeThread,
     sampler: Arc<Mutex<Sampler>>,
-    runtime: Arc<ModelRuntime>,
+    pub(super) runtime: Arc<ModelRuntime>,
 }
 
 #[napi(object, object_from_js = false)]
@@ -253,7 +253,7 @@ impl Model {
         })
     }
 
-    fn idle(&self) -> Outcome<&Live> {
+    pub(super) fn idle(&self) -> Outcome<&Live> {
         let live = self.live()?;
         if self.completion.is_busy() {
             return Err(Failure::new(
