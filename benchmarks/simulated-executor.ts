@@ -29,6 +29,7 @@ export class SimulatedExecutor implements Executor {
     isThreadCountInvariant: true,
     answersWhileComputing: true,
   }
+  readonly kvBlocks = null
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   readonly #cost: StepCost

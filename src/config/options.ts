@@ -22,6 +22,7 @@ export interface OptionValues {
   readonly 'store.packCache': number
   readonly 'engine.threads': typeof AUTO | number
   readonly 'engine.kvMemory': typeof AUTO | number
+  readonly 'engine.swapSpace': typeof AUTO | number
   readonly 'engine.activations': 'int8' | 'bf16' | 'f32'
   readonly 'engine.kvDtype': typeof AUTO | KvDtype
   readonly 'engine.blockSize': 16 | 32 | 64
@@ -171,6 +172,17 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
       env: 'INGOT_KV_MEMORY',
       expected: 'a size of at least 1MiB such as 2GiB, or auto',
       help: 'memory for keys and values; auto = a share of the free memory, at most what could ever be used',
+    },
+  ),
+  'engine.swapSpace': option(
+    Type.Union([auto, integer(0, Number.MAX_SAFE_INTEGER)]),
+    'bytes',
+    AUTO,
+    {
+      flag: '--swap-space <size>',
+      env: 'INGOT_SWAP_SPACE',
+      expected: 'a size such as 1GiB, 0 or auto',
+      help: 'memory for keys and values of sequences that are put out for others, taken when first used; without room there, or where that is quicker, they are computed again; auto = a quarter of --kv-memory; 0 = none. Never changes an answer',
     },
   ),
   'engine.activations': option(

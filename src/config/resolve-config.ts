@@ -112,6 +112,7 @@ function engineConfig(get: Get, decide: Decide, hardware: Hardware): EngineConfi
   const kvDtype = get('engine.kvDtype')
   const kvMemory = get('engine.kvMemory')
   const maxContext = get('engine.maxContext')
+  const swapSpace = get('engine.swapSpace')
   const numCores = hardware.numPhysicalCores
   const [autoKvDtype, kvReason] =
     activations === 'f32'
@@ -123,6 +124,7 @@ function engineConfig(get: Get, decide: Decide, hardware: Hardware): EngineConfi
         ? decide('engine.threads', numCores, String(numCores), hardware.coresReason)
         : threads,
     kvMemoryBytes: kvMemory === AUTO ? null : kvMemory,
+    swapBytes: swapSpace === AUTO ? null : swapSpace,
     activations,
     kvDtype:
       kvDtype === AUTO ? decide('engine.kvDtype', autoKvDtype, autoKvDtype, kvReason) : kvDtype,

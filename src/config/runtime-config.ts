@@ -38,6 +38,8 @@ export interface SchedulingConfig {
 export interface EngineConfig {
   readonly threads: number
   readonly kvMemoryBytes: number | null
+  /** For sequences that are put out; `null` = a share of the KV memory. */
+  readonly swapBytes: number | null
   readonly activations: 'int8' | 'bf16' | 'f32'
   readonly kvDtype: KvDtype
   readonly blockSize: 16 | 32 | 64

@@ -1,7 +1,7 @@
 /**
  * Decides what only the model's own facts can decide: KV memory and context. Pure; every decision keeps its reason.
  *
- *   free memory  ├─ weights × 1.3 ─┼─ 512 MiB for the rest ─┼─ a quarter: KV ─┼─ left to the machine ─┤
+ *   free memory  ├─ weights × 1.3 ─┼─ 512 MiB for the rest ─┼─ a quarter: KV ─┼ a sixteenth: swaps ┼─ left to the machine ─┤
  *
  * Knows geometry in numbers, not architectures.
  */
@@ -21,6 +21,7 @@ export interface PlanFacts {
 
 export interface EnginePlan {
   readonly kvMemoryBytes: number
+  readonly swapBytes: number
   readonly maxContextTokens: number
   /** Replaces the lines of the same keys in the configuration's table. */
   readonly choices: readonly Choice[]
@@ -30,6 +31,8 @@ export interface EnginePlan {
 export const WEIGHTS_FACTOR = 1.3
 export const RESERVE_BYTES: number = 512 * 2 ** 20
 const KV_SHARE = 0.25
+/** Of the KV memory. Enough for the few that are put out at a time, and of the machine's memory a sixteenth at most. */
+const SWAP_SHARE = 0.25
 /** Below this a chat's system prompt and a short answer have no room. */
 const MIN_CONTEXT_TOKENS = 256
 
@@ -81,7 +84,13 @@ export function planEngine(
     const value = String(maxContextTokens)
     choices.push({ key: 'engine.maxContext', value, reason, origin: 'auto' })
   }
-  return { kvMemoryBytes: memory.bytes, maxContextTokens, choices }
+  const swapBytes = config.swapBytes ?? Math.floor(memory.bytes * SWAP_SHARE)
+  if (config.swapBytes === null) {
+    const reason = 'a quarter of the KV memory, taken when it is first used'
+    const value = formatBytes(swapBytes)
+    choices.push({ key: 'engine.swapSpace', value, reason, origin: 'auto' })
+  }
+  return { kvMemoryBytes: memory.bytes, swapBytes, maxContextTokens, choices }
 }
 
 function autoKvMemory(

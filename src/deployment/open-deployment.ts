@@ -204,7 +204,7 @@ function engineOptions(
     maxNumSeqs,
     maxContextTokens: plan.maxContextTokens,
     eosTokenIds: facts.tokenizer?.endTokenIds ?? facts.config.eosTokenIds,
-    scheduling: engine.scheduling,
+    scheduling: { ...engine.scheduling, swapBytes: plan.swapBytes },
     traceFolder,
   }
 }

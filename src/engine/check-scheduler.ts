@@ -11,10 +11,10 @@ import { type Sequence, SequenceStatus } from './sequence.ts'
 
 /** Check pool, queue and S1–S4 against each other. Cost: O(blocks + sequences); for tests and idle moments. */
 export function checkScheduler(scheduler: Scheduler, limits: BatchLimits): void {
-  scheduler.checkParts((sequence) => {
+  const numHolders = new Int32Array(limits.numBlocks)
+  scheduler.checkParts(numHolders, (sequence) => {
     invariant(sequence.numBlocks === 0, 'S3', 'a waiting sequence holds blocks')
   })
-  const numHolders = new Int32Array(limits.numBlocks)
   let numTokens = 0
   let numRows = 0
   let previousRank = 0
@@ -40,6 +40,8 @@ export function checkScheduler(scheduler: Scheduler, limits: BatchLimits): void 
 function checkRunning(sequence: Sequence, limits: BatchLimits): void {
   const isRunning = sequence.status === SequenceStatus.running
   invariant(isRunning, 'S1', 'a sequence runs that does not say so')
+  const hasOutside = sequence.parked !== null || sequence.tailBlock >= 0
+  invariant(!hasOutside, 'K1', 'a running sequence has KV outside of its table')
   const numKvTokens = sequence.numComputedTokens + sequence.numScheduledTokens
   const isExact = sequence.numBlocks === numBlocksFor(numKvTokens, limits.blockSize)
   invariant(isExact, 'S3', 'a running sequence holds too few or too many blocks')
@@ -69,4 +71,14 @@ export function checkLimits(limits: BatchLimits): void {
       'the KV memory',
     )
   }
+}
+
+/** @throws ENGINE_BAD_LIMITS when the context does not fit in a block table */
+export function checkContext(limits: BatchLimits, maxContextTokens: number): void {
+  // The last token of a sequence is never computed, so it needs no KV.
+  const maxTokens = limits.maxBlocksPerSeq * limits.blockSize + 1
+  if (maxContextTokens >= 2 && maxContextTokens <= maxTokens) return
+  const expected = `a context of 2 to ${maxTokens} tokens, what a block table can hold`
+  const details = { expected, got: maxContextTokens, change: 'the maximum of context tokens' }
+  throw engineError('ENGINE_BAD_LIMITS', { details })
 }

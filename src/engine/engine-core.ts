@@ -10,21 +10,24 @@
  * E3 A step that fails, or a row that cannot be drawn from, ends only the sequences it was computed for, and what it
  *    computed is never published to the prefix cache. A broken
  *    invariant, or an error from anywhere else, stops the engine: `step` and `add` throw, now and for ever.
- * E4 While sequences exist, each step computes at least one token, makes at least one update, or puts somebody out.
+ * E4 While sequences exist, each step computes at least one token, makes at least one update, puts somebody out, or
+ *    waits for blocks of the tier, and for nothing else.
  */
 
 import type { Clock } from '../base/clock.ts'
 import { InvariantError, invariant, type ServingError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
-import { checkLimits, checkScheduler } from './check-scheduler.ts'
+import { checkContext, checkScheduler } from './check-scheduler.ts'
 import { commitStep } from './commit.ts'
 import { engineError } from './errors.ts'
 import type { Executor } from './executor.ts'
 import { InputBatch } from './input-batch.ts'
+import type { KvMoves } from './kv-moves.ts'
+import type { KvTier } from './kv-tier.ts'
+import { makeScheduler } from './make-scheduler.ts'
 import { makeSequence, type SequenceLimits } from './make-sequence.ts'
-import { PrefixCache } from './prefix-cache.ts'
 import { endUpdate, stepUpdate } from './report.ts'
-import { Scheduler } from './scheduler.ts'
+import type { Scheduler } from './scheduler.ts'
 import type { SchedulingOptions } from './scheduling-options.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
 import { StepTrace } from './step-trace.ts'
@@ -41,6 +44,8 @@ export interface EngineCoreOptions {
   readonly scheduling: SchedulingOptions
   /** Two words that nobody outside knows; they key the prefix cache's hash. */
   readonly hashKey: readonly [number, number]
+  /** Where full blocks go that the prefix cache has to forget; absent = nowhere. */
+  readonly tier?: KvTier | null
 }
 
 export class EngineCore {
@@ -48,6 +53,8 @@ export class EngineCore {
   readonly #clock: Clock
   readonly #limits: SequenceLimits
   readonly #scheduler: Scheduler
+  readonly #moves: KvMoves | null
+  readonly #tier: KvTier | null
   readonly #waits: WaitEstimate
   readonly #batch: InputBatch
   readonly #sequences = new Map<SequenceId, Sequence>()
@@ -71,19 +78,14 @@ export class EngineCore {
   /** @throws ENGINE_BAD_LIMITS when the limits leave no row for each sequence, or no block table for the context */
   constructor(options: EngineCoreOptions) {
     const { executor, maxContextTokens, eosTokenIds } = options
-    checkContext(executor, maxContextTokens)
+    checkContext(executor.limits, maxContextTokens)
     this.#executor = executor
     this.#clock = options.clock
     this.#limits = { limits: executor.limits, maxContextTokens, eosTokenIds }
-    const hasCache = options.scheduling.prefixCache && executor.capabilities.supportsPrefixReuse
-    const prefixCache = hasCache ? new PrefixCache(executor.limits, options.hashKey) : null
-    checkLimits(executor.limits)
-    const { targetItl } = options.scheduling
-    const maxDraftTokens = executor.capabilities.supportsDrafts
-      ? options.scheduling.maxDraftTokens
-      : 0
-    const policies = { prefixCache, targetItl, maxDraftTokens }
-    this.#scheduler = new Scheduler(executor.limits, policies)
+    const { scheduler, moves } = makeScheduler(options)
+    this.#scheduler = scheduler
+    this.#moves = moves
+    this.#tier = options.tier ?? null
     this.#waits = new WaitEstimate(this.#scheduler.costModel)
     this.#batch = new InputBatch(executor.limits, executor.arrays)
     this.#numDrawn = new Uint8Array(executor.limits.maxNumSeqs)
@@ -109,6 +111,7 @@ export class EngineCore {
     this.#sequences.set(spec.id, sequence)
     const leader = spec.leader === undefined ? undefined : this.#sequences.get(spec.leader)
     this.#scheduler.add(sequence, leader ?? null)
+    this.#scheduler.restores?.wake()
   }
 
   /**
@@ -125,6 +128,7 @@ export class EngineCore {
       return
     }
     if (!isRunning) this.#scheduler.removeWaiting(sequence)
+    this.#scheduler.restores?.wake()
     this.#end(sequence, SequenceStatus.finishedCancelled, null, this.#clock.nowMs())
     if (isRunning) this.#scheduler.removeFinished()
   }
@@ -148,7 +152,8 @@ export class EngineCore {
       const failure = await this.#execute()
       const endMs = this.#clock.nowMs()
       this.#endCancelled(endMs)
-      if (failure === null) this.#learn(endMs - startMs)
+      const movingMs = this.#moves?.takeMs() ?? 0
+      if (failure === null) this.#learn(endMs - startMs - movingMs)
       if (this.#trace !== null) this.#record(this.#trace, startMs, endMs)
       if (failure === null) this.#commit(endMs)
       else this.#failBatch(failure, endMs)
@@ -163,7 +168,7 @@ export class EngineCore {
   }
 
   stats(): EngineCoreStats {
-    const { pool, running, numWaiting } = this.#scheduler
+    const { pool, running, numWaiting, reuse } = this.#scheduler
     return {
       numRunning: running.length,
       numWaiting,
@@ -179,6 +184,11 @@ export class EngineCore {
       predictedWaitMs: this.#predictedWaitMs(),
       stepMs: this.#stepMs,
       numScheduledTokens: this.#batch.numTokens,
+      numCopiedTails: reuse.numCopiedTails,
+      numSwappedOutBlocks: reuse.numBlocksOut,
+      numSwappedInBlocks: reuse.numBlocksIn,
+      numRestoredTokens: reuse.numRestoredTokens,
+      tier: this.#tier?.stats ?? null,
     }
   }
 
@@ -279,6 +289,11 @@ export class EngineCore {
   async #execute(): Promise<ServingError | null> {
     const { numTokens, numSeqs, numLogitsRows } = this.#batch
     if (numSeqs === 0) {
+      const { restores } = this.#scheduler
+      if (this.#updates.length === 0 && restores !== null && restores.size > 0) {
+        await restores.wait()
+        return null
+      }
       invariant(
         this.#sequences.size === 0 ||
           this.#updates.length > 0 ||
@@ -372,15 +387,6 @@ export class EngineCore {
     this.#updates = []
     return { updates }
   }
-}
-
-function checkContext({ limits }: Executor, maxContextTokens: number): void {
-  // The last token of a sequence is never computed, so it needs no KV.
-  const maxTokens = limits.maxBlocksPerSeq * limits.blockSize + 1
-  if (maxContextTokens >= 2 && maxContextTokens <= maxTokens) return
-  const expected = `a context of 2 to ${maxTokens} tokens, what a block table can hold`
-  const details = { expected, got: maxContextTokens, change: 'the maximum of context tokens' }
-  throw engineError('ENGINE_BAD_LIMITS', { details })
 }
 
 function reasonOf(cause: unknown): string {

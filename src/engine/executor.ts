@@ -55,8 +55,22 @@ export interface ExecutorCapabilities {
   readonly answersWhileComputing: boolean
 }
 
+/**
+ * Whole KV blocks as bytes, between steps only. A block's bytes mean the same to every executor of the same weights, KV
+ * layers, types, block size and kernels.
+ */
+export interface KvBlocks {
+  readonly blockBytes: number
+  /** Copy blocks within the pool, in order: `[from, to, from, to, …]`. */
+  copyBlocks(pairs: Int32Array): void
+  readBlock(blockId: number, into: Uint8Array): void
+  writeBlock(blockId: number, from: Uint8Array): void
+}
+
 export interface Executor {
   readonly capabilities: ExecutorCapabilities
+  /** Null where KV does not lie in blocks: nothing is copied, swapped or kept elsewhere then. */
+  readonly kvBlocks: KvBlocks | null
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** Bind a sampler to `slot`, 0 ≤ slot < maxNumSeqs, for a sequence that starts or comes back with `outputIds`. */

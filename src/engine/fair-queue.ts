@@ -87,6 +87,18 @@ export class FairQueue {
     if (lane.queue.size === 0) this.#heaps[sequence.rank]!.remove(lane)
   }
 
+  /** One that was removed for a while comes back to the front of its queue; its tenant still counts it. */
+  putBack(sequence: Sequence): void {
+    this.#count(sequence, 1)
+    if (sequence.status === SequenceStatus.preempted) {
+      this.#resumed[sequence.rank]!.pushFront(sequence)
+      return
+    }
+    const lane = sequence.tenant!.lanes[sequence.rank]!
+    lane.queue.pushFront(sequence)
+    if (lane.heapIndex < 0) this.#heaps[sequence.rank]!.add(lane)
+  }
+
   /** Who is next, or null. Cost: O(log tenants that wait); changes nothing that can be seen. */
   next(): Sequence | null {
     let first: Sequence | null = null

@@ -1,9 +1,9 @@
 /**
  * Choices of one request share its prompt: the others wait until the first one has computed it, and then find its full
- * blocks in the prefix cache. What fills no block is computed by each for itself, so no block is ever written by two.
+ * blocks in the prefix cache, and a copy of the last one in `shared-tails.ts`.
  *
  *   leader     ▐ prompt ▌▐ decode …            its `followers`: held, not yet in the queue
- *   follower             ▐ rest of a block, decode …
+ *   follower             ▐ the prompt's last row, decode …
  *
  * Owns the lists in the sequences. Does not know the queue: whoever is let go is returned to be queued.
  * F1 A held sequence is in exactly one list, its leader's; `leader` is null for everyone else.

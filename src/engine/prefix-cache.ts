@@ -18,7 +18,9 @@
 import { invariant } from '../base/errors.ts'
 import type { BlockId } from '../base/ids.ts'
 import type { BlockPool } from './block-pool.ts'
+import type { ColdBlocks } from './cold-blocks.ts'
 import { HalfSipHash } from './half-sip-hash.ts'
+import type { KvKey } from './kv-tier.ts'
 import type { Sequence } from './sequence.ts'
 
 const NONE = -1
@@ -45,11 +47,20 @@ export class PrefixCache {
   readonly #domains: Int32Array // [numBlocks * CACHE_DOMAIN_WORDS] of first blocks
   readonly #tokenIds: Int32Array // [numBlocks * blockSize]
   readonly #hash: HalfSipHash
+  readonly #cold: ColdBlocks | null
+  readonly #keys: (KvKey | null)[] // [numBlocks] names in the tier; all null without one
   #lastSerial = ROOT_SERIAL
   #numEntries = 0
 
-  /** @param key - two words nobody outside knows; fixed in tests */
-  constructor(sizes: PrefixCacheSizes, key: readonly [number, number]) {
+  /**
+   * @param key - two words nobody outside knows; fixed in tests
+   * @param cold - where blocks go that are forgotten
+   */
+  constructor(
+    sizes: PrefixCacheSizes,
+    key: readonly [number, number],
+    cold: ColdBlocks | null = null,
+  ) {
     const { numBlocks, blockSize, maxBlocksPerSeq } = sizes
     let numBuckets = 1
     while (numBuckets < 2 * numBlocks) numBuckets *= 2
@@ -64,6 +75,8 @@ export class PrefixCache {
     this.#domains = new Int32Array(numBlocks * CACHE_DOMAIN_WORDS)
     this.#tokenIds = new Int32Array(numBlocks * blockSize)
     this.#hash = new HalfSipHash(key[0], key[1])
+    this.#cold = cold
+    this.#keys = new Array<KvKey | null>(numBlocks).fill(null)
   }
 
   get numEntries(): number {
@@ -92,6 +105,12 @@ export class PrefixCache {
     sequence.numPublishedBlocks = numBlocks
     sequence.prefixSerial =
       numBlocks === 0 ? ROOT_SERIAL : this.#serials[this.matched[numBlocks - 1]!]!
+    sequence.prefixKey = this.matchedKey(numBlocks)
+  }
+
+  /** The name in the tier of the last of the first `numBlocks` blocks of `matched`; null before the first. */
+  matchedKey(numBlocks: number): KvKey | null {
+    return numBlocks === 0 ? null : this.#keys[this.matched[numBlocks - 1]!]!
   }
 
   /** Enter the blocks that the sequence's computed tokens have filled since the last time. Only after a good step (C1). */
@@ -107,6 +126,7 @@ export class PrefixCache {
         pool.markCached(block as BlockId)
       }
       sequence.prefixSerial = this.#serials[block]!
+      sequence.prefixKey = this.#keys[block]!
       sequence.numPublishedBlocks = index + 1
     }
   }
@@ -115,6 +135,9 @@ export class PrefixCache {
   readonly forget = (id: BlockId): void => {
     const bucket = this.#bucketOf[id]!
     invariant(bucket !== NONE, 'C2', 'a block is evicted that has no entry')
+    const key = this.#keys[id]!
+    if (key !== null) this.#cold?.keep(id, key)
+    this.#keys[id] = null
     if (this.#buckets[bucket] === id) this.#buckets[bucket] = this.#nextInBucket[id]!
     else {
       let before = this.#buckets[bucket]!
@@ -170,6 +193,7 @@ export class PrefixCache {
     for (let offset = 0; offset < this.#blockSize; offset++)
       this.#tokenIds[block * this.#blockSize + offset] =
         sequence.tokenIds[index * this.#blockSize + offset]!
+    this.#keys[block] = this.#cold?.keyOf(sequence, index, sequence.prefixKey) ?? null
     this.#bucketOf[block] = bucket
     this.#nextInBucket[block] = this.#buckets[bucket]!
     this.#buckets[bucket] = block

@@ -6,17 +6,18 @@
  *   decode    every running sequence with one token left gets it            (S4)
  *   guess     streams that repeat themselves get rows for guesses           `drafts.ts`
  *   prompts   running sequences with more left share what the target leaves `step-budget.ts`
- *   admit     the next one in turn comes in, while budget and blocks last   `fair-queue.ts`, `prefix-cache.ts`
+ *   admit     the next one in turn comes in, while budget and blocks last   `fair-queue.ts`, `kv-reuse.ts`
  *   expire    who was not let in and has waited as long as it was willing to is given up   `deadlines.ts`
  *
- * and whenever blocks run out, somebody is put out (`victims.ts`).
+ * and whenever blocks run out, somebody is put out (`victims.ts`), with a copy of its KV or without (`swaps.ts`). Who
+ * has blocks in the tier waits for them outside of the queue (`restores.ts`).
  * Owns the running list, the queue and the block pool. Does not know executors, samplers, tokens' values or updates.
  * Invariants:
  * S1 The running list is in order of rank. Its oldest sequence of the first rank always gets what it needs, and each
  *    tier an eighth of the admissions, so nothing starves.
  * S2 A step never exceeds its budgets of tokens, sequences and logits rows.
  * S3 Only running sequences hold blocks, enough for all computed and scheduled tokens and none beyond. A block's
- *    reference count is the number of tables that have it.
+ *    reference count is the number of tables that have it, and of followers whose tail it is (`shared-tails.ts`).
  * S4 A running sequence with one token left to compute is in every step (the limits allow a row for each).
  * Source of the idea: vLLM `v1/core/sched/scheduler.py`.
  */
@@ -24,22 +25,19 @@
 import { invariant } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import { BlockPool } from './block-pool.ts'
-import {
-  attachBlocks,
-  growBlockTable,
-  numBlocksFor,
-  releaseBlockTable,
-  trimBlockTable,
-} from './block-table.ts'
+import { growBlockTable, numBlocksFor, releaseBlockTable, trimBlockTable } from './block-table.ts'
 import { Deadlines } from './deadlines.ts'
 import { canDraft, DraftState, Drafts } from './drafts.ts'
 import type { BatchLimits } from './executor.ts'
 import { FairQueue } from './fair-queue.ts'
 import { Followers } from './followers.ts'
+import { KvReuse } from './kv-reuse.ts'
 import { numDrawRows, numReusableTokens } from './logits-rows.ts'
 import { PoolRoom } from './pool-room.ts'
 import type { PrefixCache } from './prefix-cache.ts'
-import type { TargetItl } from './scheduling-options.ts'
+import { Restores } from './restores.ts'
+import { insertByRank, removeAt } from './running-list.ts'
+import type { SchedulerOptions } from './scheduler-options.ts'
 import { type Sequence, SequenceStatus } from './sequence.ts'
 import { StepBudget } from './step-budget.ts'
 import { StepCostModel } from './step-cost-model.ts'
@@ -47,14 +45,6 @@ import { chooseVictim } from './victims.ts'
 
 /** What the next one in turn lacked. */
 export type BlockedBy = 'a place' | 'blocks' | 'budget' | 'a preemption'
-
-export interface SchedulerOptions {
-  /** null = every token is computed. */
-  readonly prefixCache?: PrefixCache | null
-  readonly targetItl?: TargetItl
-  /** Guesses for one sequence in a step; 0 = none. */
-  readonly maxDraftTokens?: number
-}
 
 export class Scheduler {
   /** In order of rank; each one's share of the step is its `numScheduledTokens`. */
@@ -76,20 +66,28 @@ export class Scheduler {
   readonly #budget: StepBudget
   readonly #drafts: Drafts | null
   readonly #room: PoolRoom
+  readonly reuse: KvReuse
+  readonly restores: Restores | null
 
   constructor(limits: BatchLimits, options: SchedulerOptions = {}) {
     const { prefixCache = null, targetItl = 'off', maxDraftTokens = 0 } = options
+    const { moves = null, swapBytes = 0, cold = null } = options
+    const { blockSize } = limits
     this.#limits = limits
     this.#prefixCache = prefixCache
-    this.#followers = new Followers(limits.blockSize)
+    this.#followers = new Followers(blockSize)
     this.#budget = new StepBudget(limits, this.costModel, targetItl)
     this.#drafts = maxDraftTokens > 0 ? new Drafts(this.costModel, maxDraftTokens) : null
     this.pool = new BlockPool(limits.numBlocks, prefixCache?.forget)
-    this.#room = new PoolRoom(this.pool, limits.blockSize)
+    this.#room = new PoolRoom(this.pool, blockSize)
+    const kept = { prefixCache, moves, swapBytes }
+    this.reuse = new KvReuse(kept, this.pool, this.costModel, blockSize)
+    this.restores =
+      cold === null || moves === null ? null : new Restores(cold, this.costModel, limits, moves)
   }
 
   get numWaiting(): number {
-    return this.#queue.size + this.#followers.size
+    return this.#queue.size + this.#followers.size + (this.restores?.size ?? 0)
   }
 
   /** Known tokens of everyone who waits. */
@@ -137,8 +135,11 @@ export class Scheduler {
    */
   settle(sequence: Sequence, numDrawn: number): void {
     this.#prefixCache?.publish(sequence, this.pool)
-    if (numDrawn > 0 && sequence.followers.length > 0)
-      for (const follower of this.#followers.release(sequence)) this.#queue.push(follower)
+    if (numDrawn > 0 && sequence.followers.length > 0) {
+      const followers = this.#followers.release(sequence)
+      this.reuse.share(sequence, followers)
+      for (const follower of followers) this.#queue.push(follower)
+    }
     if (sequence.numDraftTokens === 0) return
     this.#drafts?.learn(sequence, numDrawn - 1)
     sequence.numDraftTokens = 0
@@ -173,12 +174,14 @@ export class Scheduler {
   }
 
   #takeOut(sequence: Sequence): void {
-    if (sequence.leader === null) this.#queue.remove(sequence)
-    else this.#followers.remove(sequence)
+    if (sequence.leader !== null) this.#followers.remove(sequence)
+    else if (sequence.restore === 'under way') this.restores!.remove(sequence)
+    else this.#queue.remove(sequence)
   }
 
   /** The sequence has ended; its tenant has one less, and whoever waited for it goes on without it. */
   forget(sequence: Sequence): void {
+    this.reuse.forget(sequence)
     const successor = this.#followers.succeed(sequence)
     if (successor !== null) this.#queue.push(successor)
     this.#queue.forget(sequence)
@@ -193,6 +196,8 @@ export class Scheduler {
     if (this.expired.length > 0) this.expired.length = 0
     for (let index = 0; index < this.running.length; index++)
       this.running[index]!.numScheduledTokens = 0
+    if (this.restores === null) return
+    for (const sequence of this.restores.collect()) this.#queue.putBack(sequence)
   }
 
   #expire(nowMs: number): void {
@@ -265,6 +270,7 @@ export class Scheduler {
     const numBlocks = numBlocksFor(sequence.numComputedTokens + numTokens, this.#limits.blockSize)
     let place = index
     while (numBlocks - sequence.numBlocks > this.pool.numFree) {
+      if (this.reuse.relent()) continue
       const victim = chooseVictim(this.running, 0)
       invariant(victim >= 0, 'S1', 'no running sequence is left to preempt')
       this.#preempt(victim)
@@ -274,14 +280,14 @@ export class Scheduler {
     return place
   }
 
-  /** Put a running sequence out: all of its KV is given up, its tokens stay known (Q3). */
+  /** Put a running sequence out: its blocks are given up, its tokens stay known (Q3). */
   #preempt(index: number): void {
     const victim = this.running[index]!
-    this.running.copyWithin(index, index + 1)
-    this.running.length -= 1
+    removeAt(this.running, index)
     // A share it already had is not given out again: the step may end up that many tokens short, never over.
     victim.numScheduledTokens = 0
     victim.numDraftTokens = 0
+    this.reuse.putOut(victim)
     releaseBlockTable(victim, this.pool)
     victim.numComputedTokens = 0
     victim.numPreemptions += 1
@@ -313,9 +319,10 @@ export class Scheduler {
     // Whoever was put out just now would come in again only to be put out next.
     if (this.preempted.includes(sequence)) return 'a preemption'
     if (this.#budget.isSpent) return 'budget'
-    const numHits = this.#prefixCache?.match(sequence, numReusableTokens(sequence)) ?? 0
-    if (this.#hasRoom(sequence, numHits))
-      return this.#enter(sequence, numHits, nowMs) ? null : 'budget'
+    this.reuse.find(sequence)
+    if (this.#restore(sequence)) return null
+    if (this.#hasRoom(sequence)) return this.#enter(sequence, nowMs) ? null : 'budget'
+    if (!this.#isFull && this.reuse.relent()) return null
     const victim = chooseVictim(this.running, sequence.rank + 1)
     if (victim < 0) return this.#isFull ? 'a place' : 'blocks'
     this.#preempt(victim)
@@ -323,19 +330,29 @@ export class Scheduler {
     return null
   }
 
+  /** Whether it leaves the queue to wait for blocks of the tier. */
+  #restore(sequence: Sequence): boolean {
+    const { restores, reuse } = this
+    if (restores === null || sequence.parked !== null) return false
+    const maxTokens = numReusableTokens(sequence)
+    if (!restores.begin(sequence, reuse.numHits, reuse.lastHitKey, maxTokens)) return false
+    this.#queue.remove(sequence)
+    return true
+  }
+
   get #isFull(): boolean {
     return this.running.length === this.#limits.maxNumSeqs
   }
 
-  #hasRoom(sequence: Sequence, numHits: number): boolean {
-    return !this.#isFull && this.#room.fits(sequence, this.#prefixCache?.matched, numHits)
+  #hasRoom(sequence: Sequence): boolean {
+    return !this.#isFull && this.#room.fits(sequence, this.reuse.hits, this.reuse.numHits)
   }
 
   /** False when not even one token of it fits in this step. */
-  #enter(sequence: Sequence, numHits: number, nowMs: number): boolean {
-    const numCachedTokens = numHits * this.#limits.blockSize
-    sequence.numComputedTokens = numCachedTokens
-    const numTokens = this.#budget.fitPrompt(sequence, sequence.numTokens - numCachedTokens)
+  #enter(sequence: Sequence, nowMs: number): boolean {
+    const numReused = this.reuse.numTokens
+    sequence.numComputedTokens = numReused
+    const numTokens = this.#budget.fitPrompt(sequence, sequence.numTokens - numReused)
     if (numTokens === 0) {
       sequence.numComputedTokens = 0
       return false
@@ -348,36 +365,15 @@ export class Scheduler {
     sequence.reserve()
     if (this.#drafts !== null && sequence.draft === null && canDraft(sequence))
       sequence.draft = new DraftState(sequence.capacity)
-    this.#attachPrefix(sequence, numHits)
+    this.reuse.attach(sequence)
     sequence.status = SequenceStatus.running
     if (sequence.admittedMs < 0) sequence.admittedMs = nowMs
-    this.#insertByRank(sequence)
+    insertByRank(this.running, sequence)
     this.admitted.push(sequence)
     this.#budget.takePrompt(sequence, numTokens)
     this.#share(sequence, numTokens)
     this.#room.promise(sequence)
     return true
-  }
-
-  #insertByRank(sequence: Sequence): void {
-    let index = this.running.length
-    this.running.push(sequence)
-    while (index > 0 && this.running[index - 1]!.rank > sequence.rank) {
-      this.running[index] = this.running[index - 1]!
-      index -= 1
-    }
-    this.running[index] = sequence
-  }
-
-  #attachPrefix(sequence: Sequence, numHits: number): void {
-    const { numComputedTokens } = sequence
-    if (sequence.numCachedTokens < 0) sequence.numCachedTokens = numComputedTokens
-    // What was found is no work of this tenant's.
-    sequence.numChargedTokens = Math.max(sequence.numChargedTokens, numComputedTokens)
-    const cache = this.#prefixCache
-    if (cache === null) return
-    attachBlocks(sequence, cache.matched, numHits, this.pool)
-    cache.follow(sequence, numHits)
   }
 
   /** The budget has been taken from. */
@@ -388,10 +384,16 @@ export class Scheduler {
     this.#queue.charge(sequence, numTokens, numDrawRows(sequence, numTokens) > 0)
   }
 
-  /** Check pool, cache and queue, for `checkScheduler`. */
-  checkParts(checkWaiting: (sequence: Sequence) => void): void {
+  /** Check pool, cache, queue and what is kept outside, for `checkScheduler`; tails are added to the holders. */
+  checkParts(numHolders: Int32Array, checkWaiting: (sequence: Sequence) => void): void {
     this.pool.checkIntegrity()
     this.#prefixCache?.checkIntegrity(this.pool)
-    this.#queue.checkIntegrity(checkWaiting)
+    this.restores?.checkIntegrity()
+    let numParked = 0
+    this.#queue.checkIntegrity((sequence) => {
+      checkWaiting(sequence)
+      if (sequence.parked?.origin === 'swap') numParked += sequence.parked.blocks.length
+    })
+    this.reuse.checkIntegrity(numParked, numHolders)
   }
 }

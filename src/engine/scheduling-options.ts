@@ -9,6 +9,8 @@ export interface SchedulingOptions {
   readonly targetItl: TargetItl
   /** Tokens guessed for a sequence in a step at most; 0 = none. */
   readonly maxDraftTokens: number
+  /** Host memory for KV of sequences that are put out; absent or 0 = none, their KV is computed again. */
+  readonly swapBytes?: number
 }
 
 /** Every policy off: each token is computed, as soon as the fixed limits allow. What comparisons start from. */

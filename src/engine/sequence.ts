@@ -17,6 +17,8 @@ import { invariant } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
 import type { DraftState } from './drafts.ts'
+import type { KvKey } from './kv-tier.ts'
+import type { ParkedKv } from './parked-kv.ts'
 import { TIER_RANK } from './service-tier.ts'
 import type { Tenant } from './tenant.ts'
 import type { SequenceSpec } from './updates.ts'
@@ -96,6 +98,14 @@ export class Sequence {
   /** Blocks of the table that the prefix cache has been told of, and the serial of the last; owned by `PrefixCache`. */
   numPublishedBlocks: number
   prefixSerial: number
+  /** The name of that block in the tier; null without one, and before the first. */
+  prefixKey: KvKey | null
+  /** KV outside of the pool while it waits; owned by `KvReuse`. */
+  parked: ParkedKv | null
+  /** Whether the tier was asked since it was last put out; owned by `Restores`. */
+  restore: 'untried' | 'under way' | 'tried'
+  /** A block of its leader's that is held for it until it comes in; -1 = none. Owned by `SharedTails`. */
+  tailBlock: number
   /** Tokens whose KV was found when it was first admitted; -1 before. */
   numCachedTokens: number
   /** Times it lost its blocks. */
@@ -147,6 +157,10 @@ export class Sequence {
     this.nextPromptRow = spec.params.promptLogprobs === null ? this.numPromptTokens - 1 : 0
     this.numPublishedBlocks = 0
     this.prefixSerial = 0
+    this.prefixKey = null
+    this.parked = null
+    this.restore = 'untried'
+    this.tailBlock = -1
     this.numCachedTokens = -1
     this.numPreemptions = 0
     this.admittedMs = -1

@@ -6,6 +6,7 @@
 import type { WireError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
+import type { KvTierStats } from './kv-tier.ts'
 import type { ServiceTier } from './service-tier.ts'
 
 /** One token stream to run. */
@@ -94,4 +95,13 @@ export interface EngineCoreStats {
   readonly predictedWaitMs: number
   readonly stepMs: number
   readonly numScheduledTokens: number
+  /** Choices that began with a copy of the first one's last block. */
+  readonly numCopiedTails: number
+  /** Blocks of sequences that were put out and of those that came back, without computing them again. */
+  readonly numSwappedOutBlocks: number
+  readonly numSwappedInBlocks: number
+  /** Prompt tokens whose KV came from the tier. */
+  readonly numRestoredTokens: number
+  /** Null without a tier. */
+  readonly tier: KvTierStats | null
 }

@@ -30,6 +30,14 @@ export class WaitingQueue {
     this.#size += 1
   }
 
+  pushFront(sequence: Sequence): void {
+    sequence.queueNext = this.#head
+    if (this.#head === null) this.#tail = sequence
+    else this.#head.queuePrevious = sequence
+    this.#head = sequence
+    this.#size += 1
+  }
+
   /** Take a sequence out from anywhere. Cost: O(1). */
   remove(sequence: Sequence): void {
     const { queuePrevious: previous, queueNext: next } = sequence

@@ -12,7 +12,7 @@ import type { NativeModel } from '../../native/binding.ts'
 import { nativeServingError } from '../../native/errors.ts'
 import { loadNative, ortLibraryPath } from '../../native/loader.ts'
 import { invariant } from '../base/errors.ts'
-import type { BatchArrays, BatchLimits } from '../engine/executor.ts'
+import type { BatchArrays, BatchLimits, KvBlocks } from '../engine/executor.ts'
 import type { GraphWeight, KvLayer } from '../graph/graph.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
 import type { ExecutorFacts, OpenedExecutor, OperatorTime } from './executor-facts.ts'
@@ -47,6 +47,7 @@ export class NativeExecutor implements OpenedExecutor {
     isThreadCountInvariant: true,
     answersWhileComputing: true,
   }
+  readonly kvBlocks: KvBlocks
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** [maxLogitsRows * vocabSize] f32, raw; row r belongs to `logitsRows[r]` of the last step. */
@@ -66,6 +67,12 @@ export class NativeExecutor implements OpenedExecutor {
     this.arrays = { ...buffers, sequenceSlots: new Int32Array(limits.maxNumSeqs) }
     this.logits = buffers.logits
     this.facts = facts
+    this.kvBlocks = {
+      blockBytes: model.kvBlockBytes(),
+      copyBlocks: (pairs) => translated(() => model.copyBlocks(pairs)),
+      readBlock: (blockId, into) => translated(() => model.readBlock(blockId, into)),
+      writeBlock: (blockId, from) => translated(() => model.writeBlock(blockId, from)),
+    }
   }
 
   /**

@@ -7,10 +7,11 @@
  * I1 counters never fall: totals lower than the last ones mean that the engine was started again, and count from zero.
  */
 
+import { KvMetrics, type KvTotals } from './kv-metrics.ts'
 import type { Metrics } from './metrics.ts'
 
 /** The part of an engine's statistics that becomes metrics; `EngineStats` of `worker/messages.ts` has it. */
-export interface EngineTotals {
+export interface EngineTotals extends KvTotals {
   readonly numRunning: number
   readonly numWaiting: number
   readonly numFreeBlocks: number
@@ -26,6 +27,7 @@ export interface EngineTotals {
 export class EngineMetrics {
   readonly #metrics: Metrics
   readonly #labels: { model_name: string; engine: string }
+  readonly #kv: KvMetrics
   #numSteps = 0
   #numPreemptions = 0
   #numDraftTokens = 0
@@ -35,6 +37,7 @@ export class EngineMetrics {
   constructor(metrics: Metrics, modelName: string, replica: number) {
     this.#metrics = metrics
     this.#labels = { model_name: modelName, engine: String(replica) }
+    this.#kv = new KvMetrics(metrics, this.#labels)
     this.stopped()
     metrics.numPreemptions.inc(this.#labels, 0)
     metrics.replicaRestarts.inc(this.#labels, 0)
@@ -64,6 +67,7 @@ export class EngineMetrics {
     this.#numSteps = totals.numSteps
     this.#numPreemptions = totals.numPreemptions
     this.#countDrafts(totals)
+    this.#kv.update(totals)
   }
 
   #countDrafts({ numDraftTokens, numAcceptedDrafts }: EngineTotals): void {
@@ -84,6 +88,7 @@ export class EngineMetrics {
     this.#numPreemptions = 0
     this.#numDraftTokens = 0
     this.#numAcceptedDrafts = 0
+    this.#kv.stopped()
   }
 
   /** The supervisor started the engine process again. */

@@ -24,6 +24,16 @@ export interface Metrics {
   readonly engineSteps: Counter<EngineLabel>
   readonly draftTokens: Counter<EngineLabel>
   readonly acceptedDraftTokens: Counter<EngineLabel>
+  readonly kvCopiedTails: Counter<EngineLabel>
+  readonly kvSwappedOutBlocks: Counter<EngineLabel>
+  readonly kvSwappedInBlocks: Counter<EngineLabel>
+  readonly kvRestoredTokens: Counter<EngineLabel>
+  readonly kvDiskSavedBlocks: Counter<EngineLabel>
+  readonly kvDiskDroppedBlocks: Counter<EngineLabel>
+  readonly kvDiskLoadedBlocks: Counter<EngineLabel>
+  readonly kvDiskBadFiles: Counter<EngineLabel>
+  readonly kvDiskBytes: Gauge<EngineLabel>
+  readonly kvDiskPaused: Gauge<EngineLabel>
   readonly engineResidentMemory: Gauge<EngineLabel>
   readonly replicaRestarts: Counter<EngineLabel>
   readonly prefixCacheQueries: Counter<ModelLabel>
@@ -98,6 +108,16 @@ export function createMetrics(version: string): Metrics {
     engineSteps: engineCounter('engineSteps'),
     draftTokens: engineCounter('draftTokens'),
     acceptedDraftTokens: engineCounter('acceptedDraftTokens'),
+    kvCopiedTails: engineCounter('kvCopiedTails'),
+    kvSwappedOutBlocks: engineCounter('kvSwappedOutBlocks'),
+    kvSwappedInBlocks: engineCounter('kvSwappedInBlocks'),
+    kvRestoredTokens: engineCounter('kvRestoredTokens'),
+    kvDiskSavedBlocks: engineCounter('kvDiskSavedBlocks'),
+    kvDiskDroppedBlocks: engineCounter('kvDiskDroppedBlocks'),
+    kvDiskLoadedBlocks: engineCounter('kvDiskLoadedBlocks'),
+    kvDiskBadFiles: engineCounter('kvDiskBadFiles'),
+    kvDiskBytes: engineGauge('kvDiskBytes'),
+    kvDiskPaused: engineGauge('kvDiskPaused'),
     engineResidentMemory: engineGauge('engineResidentMemory'),
     replicaRestarts: engineCounter('replicaRestarts'),
     prefixCacheQueries: modelCounter('prefixCacheQueries'),

@@ -45,6 +45,46 @@ export const METRIC_NAMES = {
     name: 'vllm:spec_decode_num_accepted_tokens_total',
     help: 'Guessed tokens that were right.',
   },
+  kvCopiedTails: {
+    name: 'ingot_kv_copied_tails_total',
+    help: 'Choices that began with a copy of the last block of their prompt.',
+  },
+  kvSwappedOutBlocks: {
+    name: 'ingot_kv_swapped_out_blocks_total',
+    help: 'KV blocks of preempted sequences copied to the swap space.',
+  },
+  kvSwappedInBlocks: {
+    name: 'ingot_kv_swapped_in_blocks_total',
+    help: 'KV blocks copied back from the swap space.',
+  },
+  kvRestoredTokens: {
+    name: 'ingot_kv_restored_tokens_total',
+    help: 'Prompt tokens whose KV came from the disk cache.',
+  },
+  kvDiskSavedBlocks: {
+    name: 'ingot_kv_disk_saved_blocks_total',
+    help: 'KV blocks written to the disk cache.',
+  },
+  kvDiskDroppedBlocks: {
+    name: 'ingot_kv_disk_dropped_blocks_total',
+    help: 'KV blocks not written: too many waited, the disk was full, or it failed.',
+  },
+  kvDiskLoadedBlocks: {
+    name: 'ingot_kv_disk_loaded_blocks_total',
+    help: 'KV blocks read from the disk cache.',
+  },
+  kvDiskBadFiles: {
+    name: 'ingot_kv_disk_bad_files_total',
+    help: 'Files of the disk cache that were torn or changed, and removed.',
+  },
+  kvDiskBytes: {
+    name: 'ingot_kv_disk_bytes',
+    help: 'Bytes of the disk cache as this engine knows it.',
+  },
+  kvDiskPaused: {
+    name: 'ingot_kv_disk_paused',
+    help: '1 while nothing is written to the disk cache because writing failed.',
+  },
   promptTokens: { name: 'vllm:prompt_tokens_total', help: 'Prompt tokens of admitted requests.' },
   generationTokens: { name: 'vllm:generation_tokens_total', help: 'Tokens generated.' },
   requestSuccess: {

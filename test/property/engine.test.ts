@@ -8,7 +8,8 @@ import type { SequenceId } from '../../src/base/ids.ts'
 import type { BatchLimits } from '../../src/engine/executor.ts'
 import type { SequenceSpec, SequenceUpdate } from '../../src/engine/updates.ts'
 import { makeSpec, makeTestEngine, type TestEngine } from '../support/engine-builders.ts'
-import { logprobOf, makeLimits, nextTokenOf } from '../support/fake-executor.ts'
+import { FakeExecutor, logprobOf, makeLimits, nextTokenOf } from '../support/fake-executor.ts'
+import { FakeTier } from '../support/fake-tier.ts'
 import { seededRandom } from '../support/seeded-random.ts'
 
 const NUM_WALKS = 250
@@ -153,9 +154,26 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
   const maxContextTokens = Math.min(limits.maxBlocksPerSeq * limits.blockSize, poolTokens)
   const targetItl = random.pick(['off', 'auto', 5] as const)
   const maxDraftTokens = random.pick([0, 1, 3, 8])
-  const scheduling = { prefixCache: random.chance(0.7), targetItl, maxDraftTokens }
-  const engine = makeTestEngine({ limits, maxContextTokens, eosTokenIds, scheduling })
-  const { core, executor } = engine
+  // Whether bringing KV back is cheaper than computing it: always, sometimes or never.
+  const moveMs = random.pick([0, 0, 1, 40])
+  const blockBytes = 8 * limits.blockSize
+  const swapBytes = blockBytes * random.pick([0, 2, 5, 64])
+  const scheduling = { prefixCache: random.chance(0.7), targetItl, maxDraftTokens, swapBytes }
+  const executor = new FakeExecutor(limits)
+  const tier = new FakeTier(blockBytes)
+  const hasTier = random.chance(0.5)
+  const made = { executor, maxContextTokens, eosTokenIds, scheduling }
+  const engine = makeTestEngine(hasTier ? { ...made, tier } : made)
+  const { core } = engine
+  executor.duringMove = () => {
+    engine.clock.ms += random.chance(0.5) ? moveMs : 0
+  }
+  tier.keeps = () => random.chance(0.9)
+  tier.duringLoad = async () => {
+    for (let turns = random.between(0, 6); turns > 0; turns--) await Promise.resolve()
+    if (random.chance(0.3)) act()
+    for (const key of tier.blocks.keys()) if (random.chance(0.1)) tier.blocks.delete(key)
+  }
   const ledger = new Ledger()
   const live = () => [...ledger.specs.keys()].filter((id) => !ledger.finishes.has(id))
   let nextId = 1
@@ -202,15 +220,18 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
     core.checkIntegrity()
   }
   executor.duringExecute = () => {}
+  tier.duringLoad = () => {}
   executor.unusableSlots.clear()
   // Nothing starves: what is left needs at most this many steps, each of which moves the oldest on by a token.
-  let numStepsLeft = live().length * (maxContextTokens + 1) + 1
+  // With a tier each may also be waited for once between two admissions.
+  let numStepsLeft = live().length * (maxContextTokens + (hasTier ? maxContextTokens : 1)) + 1
   while (core.hasWork) {
     expect(numStepsLeft--, 'a sequence starves').toBeGreaterThan(0)
     ledger.record((await core.step()).updates)
     core.checkIntegrity()
   }
   ledger.check(maxContextTokens, eosTokenIds)
+  expect(tier.lent.size, 'blocks of the tier are lost').toBe(0)
   return { engine, ledger }
 }
 
@@ -226,6 +247,10 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
       hits: 0,
       drafts: 0,
       accepted: 0,
+      tails: 0,
+      swappedOut: 0,
+      swappedIn: 0,
+      restored: 0,
     }
     for (let index = 0; index < NUM_WALKS; index++) {
       const seed = FIRST_SEED + index
@@ -243,6 +268,10 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
         totals.cancelled += ledger.cancelled.size
         totals.drafts += stats.numDraftTokens
         totals.accepted += stats.numAcceptedDrafts
+        totals.tails += stats.numCopiedTails
+        totals.swappedOut += stats.numSwappedOutBlocks
+        totals.swappedIn += stats.numSwappedInBlocks
+        totals.restored += stats.numRestoredTokens
         totals.hits += ledger.numCachedTokens()
         totals.failed += [...ledger.finishes.values()].filter((last) => last.error !== null).length
       } catch (error) {
@@ -259,5 +288,9 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
     expect(totals.hits).toBeGreaterThan(1000)
     expect(totals.drafts).toBeGreaterThan(1000)
     expect(totals.accepted).toBeGreaterThan(500)
+    expect(totals.tails).toBeGreaterThan(50)
+    expect(totals.swappedIn).toBeGreaterThan(300)
+    expect(totals.swappedOut).toBeGreaterThan(totals.swappedIn)
+    expect(totals.restored).toBeGreaterThan(200)
   }, 120_000)
 })

@@ -4,6 +4,7 @@ import type { Clock } from '../../src/base/clock.ts'
 import type { SequenceId } from '../../src/base/ids.ts'
 import { EngineCore } from '../../src/engine/engine-core.ts'
 import type { BatchLimits } from '../../src/engine/executor.ts'
+import type { KvTier } from '../../src/engine/kv-tier.ts'
 import { makeSequence } from '../../src/engine/make-sequence.ts'
 import { PLAIN_SCHEDULING, type SchedulingOptions } from '../../src/engine/scheduling-options.ts'
 import type { Sequence } from '../../src/engine/sequence.ts'
@@ -86,6 +87,7 @@ export interface TestEngineOptions {
   readonly maxContextTokens?: number
   readonly eosTokenIds?: readonly number[]
   readonly scheduling?: Partial<SchedulingOptions>
+  readonly tier?: KvTier
 }
 
 export function makeTestEngine(options: TestEngineOptions = {}): TestEngine {
@@ -100,6 +102,7 @@ export function makeTestEngine(options: TestEngineOptions = {}): TestEngine {
     eosTokenIds: options.eosTokenIds ?? [],
     scheduling: { ...PLAIN_SCHEDULING, ...options.scheduling },
     hashKey: [1, 2],
+    tier: options.tier ?? null,
   })
   const drain = async () => {
     const updates: SequenceUpdate[] = []

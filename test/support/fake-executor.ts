@@ -7,7 +7,7 @@
  */
 
 import { InvariantError } from '../../src/base/errors.ts'
-import type { BatchArrays, BatchLimits, Executor } from '../../src/engine/executor.ts'
+import type { BatchArrays, BatchLimits, Executor, KvBlocks } from '../../src/engine/executor.ts'
 import { MAX_TOP_LOGPROBS, type SamplingParams } from '../../src/sampling/sampling-params.ts'
 
 interface BoundSampler {
@@ -108,6 +108,8 @@ export class FakeExecutor implements Executor {
     isThreadCountInvariant: true,
     answersWhileComputing: true,
   }
+  /** Bytes of a block: tokens, then positions, as 32-bit words. */
+  readonly kvBlocks: KvBlocks
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** What each KV slot holds: token, and the position it was written for. */
@@ -119,6 +121,9 @@ export class FakeExecutor implements Executor {
   failure: unknown = null
   /** Set to make rows that draw unusable, for these sampler slots. */
   readonly unusableSlots = new Set<number>()
+  #isExecuting = false
+  /** Runs before a block moves. */
+  duringMove: () => void = () => {}
   /** Runs while a step is under way. */
   duringExecute: () => void | Promise<void> = () => {}
 
@@ -127,6 +132,40 @@ export class FakeExecutor implements Executor {
     this.arrays = makeArrays(limits)
     this.#storedTokens = new Int32Array(limits.numBlocks * limits.blockSize).fill(-1)
     this.#storedPositions = new Int32Array(limits.numBlocks * limits.blockSize).fill(-1)
+    this.kvBlocks = this.#makeKvBlocks()
+  }
+
+  #makeKvBlocks(): KvBlocks {
+    const { blockSize } = this.limits
+    const parts = (blockId: number) => {
+      check(!this.#isExecuting, 'a block moves while a step is under way')
+      check(blockId >= 0 && blockId < this.limits.numBlocks, `block ${blockId} does not exist`)
+      const [first, end] = [blockId * blockSize, (blockId + 1) * blockSize]
+      return [this.#storedTokens, this.#storedPositions].map((all) => all.subarray(first, end))
+    }
+    const words = (bytes: Uint8Array) =>
+      new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
+    const read = (blockId: number, into: Int32Array) => {
+      this.duringMove()
+      for (const [index, part] of parts(blockId).entries()) into.set(part, index * blockSize)
+    }
+    const write = (blockId: number, from: Int32Array) => {
+      this.duringMove()
+      for (const [index, part] of parts(blockId).entries())
+        part.set(from.subarray(index * blockSize, (index + 1) * blockSize))
+    }
+    const scratch = new Int32Array(2 * blockSize)
+    return {
+      blockBytes: 8 * blockSize,
+      copyBlocks: (pairs) => {
+        for (let at = 0; at < pairs.length; at += 2) {
+          read(pairs[at]!, scratch)
+          write(pairs[at + 1]!, scratch)
+        }
+      },
+      readBlock: (blockId, into) => read(blockId, words(into)),
+      writeBlock: (blockId, from) => write(blockId, words(from)),
+    }
   }
 
   addSequence(
@@ -149,7 +188,12 @@ export class FakeExecutor implements Executor {
 
   async execute(numTokens: number, numSeqs: number, numLogitsRows: number): Promise<void> {
     this.numExecutions += 1
-    await this.duringExecute()
+    this.#isExecuting = true
+    try {
+      await this.duringExecute()
+    } finally {
+      this.#isExecuting = false
+    }
     if (this.failure !== null) {
       const failure = this.failure
       this.failure = null

@@ -61,6 +61,8 @@ export class ExportedExecutor implements OpenedExecutor {
     isThreadCountInvariant: false,
     answersWhileComputing: false,
   }
+  /** KV is dense, a sequence's own. */
+  readonly kvBlocks = null
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** As `NativeExecutor.logits`. */

@@ -54,6 +54,7 @@ describe('resolveConfig', () => {
       engine: {
         threads: 6,
         kvMemoryBytes: null,
+        swapBytes: null,
         activations: 'int8',
         kvDtype: 'bf16',
         blockSize: 32,

@@ -8,6 +8,7 @@ const MEBIBYTE = 2 ** 20
 const config: EngineConfig = {
   threads: 2,
   kvMemoryBytes: null,
+  swapBytes: null,
   activations: 'int8',
   kvDtype: 'bf16',
   blockSize: 32,
@@ -16,6 +17,11 @@ const config: EngineConfig = {
   maxContextTokens: null,
   scheduling: { prefixCache: true, targetItl: 'auto', maxDraftTokens: 16 },
 }
+const SWAPS = {
+  key: 'engine.swapSpace',
+  reason: 'a quarter of the KV memory, taken when it is first used',
+  origin: 'auto',
+} as const
 const facts = { weightsBytes: 100 * MEBIBYTE, kvBytesPerToken: 16_384, maxContextTokens: 2048 }
 
 function plan(change: Partial<EngineConfig>, freeMemoryBytes: number): EnginePlan {
@@ -36,6 +42,7 @@ describe('planEngine', () => {
   it('takes no more KV memory than the sequences could ever use', () => {
     expect(plan({}, 64 * GIBIBYTE)).toEqual({
       kvMemoryBytes: 4 * 2048 * 16_384,
+      swapBytes: 2048 * 16_384,
       maxContextTokens: 2048,
       choices: [
         {
@@ -45,8 +52,14 @@ describe('planEngine', () => {
           origin: 'auto',
         },
         { key: 'engine.maxContext', value: '2048', reason: 'of the checkpoint', origin: 'auto' },
+        { ...SWAPS, value: '32.0 MiB' },
       ],
     })
+  })
+
+  it('takes the swap space that was asked for, and none where none was', () => {
+    for (const swapBytes of [0, 5 * MEBIBYTE])
+      expect(plan({ swapBytes }, 64 * GIBIBYTE)).toMatchObject({ swapBytes })
   })
 
   it('takes a quarter of what weights and reserve leave free, in whole blocks', () => {
@@ -67,6 +80,7 @@ describe('planEngine', () => {
         reason: 'what the KV memory can hold',
         origin: 'auto',
       },
+      { ...SWAPS, value: '4.00 MiB' },
     ])
   })
 

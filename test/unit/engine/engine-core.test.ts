@@ -334,6 +334,11 @@ describe('EngineCore', () => {
       predictedWaitMs: 0,
       stepMs: 5,
       numScheduledTokens: 5,
+      numCopiedTails: 0,
+      numSwappedOutBlocks: 0,
+      numSwappedInBlocks: 0,
+      numRestoredTokens: 0,
+      tier: null,
     })
   })
 })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { SequenceId } from '../../../src/base/ids.ts'
 import {
+  lastOf,
   makeSpec,
   makeTestEngine,
   type SpecParts,
@@ -22,15 +23,16 @@ function choices(count: number, parts: SpecParts = {}) {
 }
 
 describe('choices of one request', () => {
-  it('compute their prompt once and hold its full blocks together', async () => {
+  it('compute their prompt once, hold its full blocks together and copy the last one', async () => {
     const { core, executor } = makeTestEngine({ scheduling: ON, limits: { numBlocks: 32 } })
     for (const spec of choices(4)) core.add(spec)
     expect(core.stats()).toMatchObject({ numWaiting: 4 })
     await core.step()
     expect(core.stats()).toMatchObject({ numRunning: 1, numWaiting: 3, numScheduledTokens: 14 })
     await core.step()
-    // The leader's next token, and of each follower the two tokens that fill no block.
-    expect(core.stats()).toMatchObject({ numRunning: 4, numScheduledTokens: 7 })
+    // Of each a token: the leader's next one, and the last of the prompt, which a first draw needs.
+    const copied = { numRunning: 4, numScheduledTokens: 4, numCopiedTails: 3 }
+    expect(core.stats()).toMatchObject(copied)
     expect(core.stats().numFreeBlocks).toBe(32 - 3 - 4)
     expect(executor.numExecutions).toBe(2)
     core.checkIntegrity()
@@ -45,6 +47,42 @@ describe('choices of one request', () => {
     }
     const [expected, updates] = [await alone.drain(), await together.drain()]
     for (const id of [1, 2, 3, 4]) expect(tokensOf(updates, id)).toEqual(tokensOf(expected, id))
+  })
+
+  it('begin from the copy when the first one has ended with its first token', async () => {
+    const { core, drain } = makeTestEngine({ scheduling: ON, limits: { numBlocks: 32 } })
+    const alone = makeTestEngine({ limits: { numBlocks: 32 } })
+    for (const spec of choices(4, { maxTokens: 1 })) {
+      alone.core.add(makeSpec(spec.id, { promptIds: prompt, choice: spec.choice, maxTokens: 1 }))
+      core.add(spec)
+    }
+    const [expected, updates] = [await alone.drain(), await drain()]
+    for (const id of [1, 2, 3, 4]) {
+      expect(tokensOf(updates, id)).toEqual(tokensOf(expected, id))
+      expect(lastOf(updates, id)?.timing?.numCachedTokens).toBe(id === 1 ? 0 : 13)
+    }
+    expect(core.stats()).toMatchObject({ numCopiedTails: 3, numSteps: 2 })
+  })
+
+  it('need no copy when the last block holds nothing but the last token', async () => {
+    const { core, drain } = makeTestEngine({ scheduling: ON, limits: { numBlocks: 32 } })
+    for (const spec of choices(2, { promptIds: prompt.slice(0, 13) })) core.add(spec)
+    await drain()
+    expect(core.stats()).toMatchObject({ numCopiedTails: 0, numSteps: 9 })
+  })
+
+  it('give the held block up before anybody is put out for it', async () => {
+    // Two run, so that only one of the two followers comes in at a time.
+    const { core, drain } = makeTestEngine({
+      scheduling: ON,
+      limits: { numBlocks: 10, maxNumSeqs: 2, maxNumBatchedTokens: 32 },
+    })
+    for (const spec of choices(3, { maxTokens: 10 })) core.add(spec)
+    for (let step = 0; step < 2; step++) await core.step()
+    expect(core.stats()).toMatchObject({ numRunning: 2, numWaiting: 1, numCopiedTails: 1 })
+    const updates = await drain()
+    expect(core.stats()).toMatchObject({ numPreemptions: 0, numFreeBlocks: 10 })
+    for (const id of [1, 2, 3]) expect(tokensOf(updates, id).length).toBeGreaterThan(7)
   })
 
   it('go on when the first one is cancelled before its prompt was computed', async () => {

@@ -14,6 +14,18 @@ const totals = {
   numScheduledTokens: 7,
   numDraftTokens: 9,
   numAcceptedDrafts: 5,
+  numCopiedTails: 6,
+  numSwappedOutBlocks: 12,
+  numSwappedInBlocks: 8,
+  numRestoredTokens: 320,
+  tier: {
+    numSavedBlocks: 20,
+    numDroppedBlocks: 2,
+    numLoadedBlocks: 10,
+    numBadFiles: 1,
+    bytes: 4096,
+    isPaused: true,
+  },
   rssBytes: 1000,
 }
 
@@ -77,6 +89,36 @@ it('counters go on rising when an engine is started again and counts from zero',
   expect(await value(metrics, 'ingot_engine_steps_total', labels)).toBe(13)
   expect(await value(metrics, 'vllm:num_preemptions_total', labels)).toBe(5)
   expect(await value(metrics, 'ingot_replica_restarts_total', labels)).toBe(1)
+})
+
+it('KV that was moved instead of computed is counted, and a paused disk cache is seen', async () => {
+  const metrics = createMetrics('1.2.3')
+  const engine = new EngineMetrics(metrics, 'm', 0)
+  const shown = async () =>
+    Object.fromEntries(
+      await Promise.all(
+        Object.values(METRIC_NAMES)
+          .filter(({ name }) => name.startsWith('ingot_kv_'))
+          .map(async ({ name }) => [name.slice(9), await value(metrics, name, { engine: '0' })]),
+      ),
+    )
+  engine.update(totals)
+  engine.update({ ...totals, numSwappedInBlocks: 9 })
+  expect(await shown()).toEqual({
+    copied_tails_total: 6,
+    swapped_out_blocks_total: 12,
+    swapped_in_blocks_total: 9,
+    restored_tokens_total: 320,
+    disk_saved_blocks_total: 20,
+    disk_dropped_blocks_total: 2,
+    disk_loaded_blocks_total: 10,
+    disk_bad_files_total: 1,
+    disk_bytes: 4096,
+    disk_paused: 1,
+  })
+  engine.stopped()
+  engine.update({ ...totals, numCopiedTails: 1, tier: null })
+  expect(await shown()).toMatchObject({ copied_tails_total: 7, disk_bytes: 0, disk_paused: 0 })
 })
 
 it('totals that fell without a word of a restart count from zero too', async () => {
