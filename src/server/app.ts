@@ -37,7 +37,7 @@ import { InFlight } from './in-flight.ts'
 import { installOpenApi } from './openapi.ts'
 import { operationsRoutes } from './operations-routes.ts'
 import { requestIdFor } from './request-id.ts'
-import type { ServerConfig } from './server-config.ts'
+import { MAX_PARAM_LENGTH, type ServerConfig } from './server-config.ts'
 import type { ServingContext } from './serving.ts'
 import { escapeSlashes } from './slashed-names.ts'
 import { systemTimers, type Timers } from './timers.ts'
@@ -66,8 +66,6 @@ export type IngotServer = FastifyInstance & {
 
 /** How long aborted answers get to leave before their sockets are destroyed. */
 const FAREWELL_MS = 1000
-/** Names of models may hold an organisation and a revision; Fastify's default of 100 is too short. */
-const MAX_PARAM_LENGTH = 512
 /** How often Node looks for connections that overran their timeouts. */
 const TIMEOUT_CHECK_MS = 5000
 

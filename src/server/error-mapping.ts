@@ -8,6 +8,7 @@
 
 import { InvariantError, ServingError } from '../base/errors.ts'
 import { serverError } from './errors.ts'
+import { MAX_PARAM_LENGTH } from './server-config.ts'
 
 export interface ErrorBody {
   readonly error: {
@@ -33,6 +34,7 @@ const API_CODES: Readonly<Record<string, string>> = {
   SERVER_INVALID_TYPE: 'invalid_type',
   SERVER_UNKNOWN_MODEL: 'model_not_found',
   SERVER_BAD_URL: 'invalid_url',
+  SERVER_NAME_TOO_LONG: 'invalid_url',
   SERVER_BAD_HTTP: 'invalid_http',
   SERVER_UNKNOWN_ROUTE: 'unknown_url',
   SERVER_METHOD_NOT_ALLOWED: 'method_not_allowed',
@@ -122,6 +124,11 @@ function fromFramework(
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return serverError('SERVER_MALFORMED_JSON', {
         details: { reason: 'its length is not the one that content-length says' },
+        cause: error,
+      })
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return serverError('SERVER_NAME_TOO_LONG', {
+        details: { limit: MAX_PARAM_LENGTH },
         cause: error,
       })
     case 'FST_ERR_BAD_URL':

@@ -47,6 +47,11 @@ const table = {
     retryable: false,
     message: 'the URL of the request cannot be read; check its percent-encoding',
   },
+  SERVER_NAME_TOO_LONG: {
+    status: 414,
+    retryable: false,
+    message: 'a name in the URL may have at most {limit} characters, escapes counted; shorten it',
+  },
   SERVER_BAD_HTTP: {
     status: 400,
     retryable: false,

@@ -29,6 +29,9 @@ export interface ServerConfig {
   readonly adminToken: string | null
 }
 
+/** Characters of a name in a URL. Names of models may hold an organisation and a revision; Fastify's 100 are too few. */
+export const MAX_PARAM_LENGTH = 512
+
 export const DEFAULT_SERVER_CONFIG: Omit<ServerConfig, 'version'> = Object.freeze({
   maxBodyBytes: 8 * 1024 * 1024,
   maxMessages: 4096,

@@ -236,6 +236,14 @@ it('the configuration is read again on demand, and the history says for whom', a
   expect(endpoints.calls).toEqual(['reload by local'])
 })
 
+it('a name that no name can be as long as is refused as such, also of a model', async () => {
+  for (const path of ['models', 'endpoints', 'aliases']) {
+    const { status, body } = await ask('GET', `/v1/${path}/${'n'.repeat(600)}`)
+    expect([status, body.error.code]).toEqual([414, 'invalid_url'])
+    expect(body.error.message).toContain('at most 512 characters')
+  }
+})
+
 it('without endpoints these routes are unknown', async () => {
   await server.app.close()
   server = testServer()
