@@ -2,6 +2,7 @@
 
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { EXIT } from '../../src/cli/errors.ts'
 import { buildProgram, runProgram } from '../../src/cli/program.ts'
@@ -143,6 +144,17 @@ describe('ingot endpoints', () => {
     expect((await run('hardware', 'known')).out).toMatch(
       /^cpu_1x_avx512 +1 +24 GB, shared +available$/m,
     )
+  })
+
+  it('means relative paths as the person at the terminal does, not the server', async () => {
+    await run('create', './models/a.gguf', '--name', 'one')
+    expect(endpoints.get('one').spec.variants[0]?.source).toBe(resolve('models/a.gguf'))
+    await run('update', 'one', '--model', '../b.gguf')
+    expect(endpoints.get('one').spec.variants[0]?.source).toBe(resolve('../b.gguf'))
+    endpoints.profilesByModel.set(resolve('c.gguf'), [FAKE_PROFILE])
+    expect((await run('profiles', './c.gguf')).code).toBe(EXIT.done)
+    await run('update', 'one', '--model', 'org/name')
+    expect(endpoints.get('one').spec.variants[0]?.source).toBe('org/name')
   })
 
   it('sets, lists and removes aliases', async () => {

@@ -1,6 +1,11 @@
 /** Together's official client against the server with endpoints in memory: shapes, refusals, and the whole life. */
 
 import Together from 'together-ai'
+import type {
+  DedicatedEndpoint,
+  EndpointListHardwareResponse,
+  EndpointListResponse,
+} from 'together-ai/resources/endpoints'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type FakeEndpointsAdmin, fakeAdministration } from '../support/fake-endpoints-admin.ts'
 import { listen, type TestServer, testServer } from '../support/test-server.ts'
@@ -45,7 +50,7 @@ describe('the together-ai client', () => {
       state: 'STARTED',
       autoscaling: { min_replicas: 0, max_replicas: 2 },
       created_at: '2026-09-21T14:13:20.000Z',
-    })
+    } satisfies DedicatedEndpoint)
     const { id } = created
     expect(endpoints.get(id).spec).toMatchObject({
       threads: 2,
@@ -67,7 +72,7 @@ describe('the together-ai client', () => {
           created_at: created.created_at,
         },
       ],
-    })
+    } satisfies EndpointListResponse)
     expect(await client.endpoints.retrieve(id)).toEqual(created)
     expect(await client.endpoints.update(id, { state: 'STOPPED' })).toEqual({
       ...created,
@@ -107,7 +112,8 @@ describe('the together-ai client', () => {
   })
 
   it('reads the hardware of the machine, and for a model whether its memory is to be had', async () => {
-    const hardware = (gpu_count: number, availability: object) => ({
+    type Hardware = EndpointListHardwareResponse.Data
+    const hardware = (gpu_count: number, availability: Partial<Hardware>): Hardware => ({
       object: 'hardware',
       id: `cpu_${gpu_count}x_avx512`,
       pricing: { cents_per_minute: 0 },

@@ -1,5 +1,6 @@
 /** What each command of `ingot endpoints` does: one or two requests, then text or JSON on standard output. */
 
+import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cliError } from '../errors.ts'
 import { abortOnSignal } from '../signals.ts'
@@ -49,7 +50,7 @@ export async function create(
   options: Common & Waiting & EndpointFlags,
 ): Promise<void> {
   const client = adminClient(options.url)
-  const body = { ...endpointBody(options), model }
+  const body = { ...endpointBody(options), model: absolute(model) }
   const { id } = (await client.request('POST', '/v1/endpoints', body)) as { id: string }
   await shown(client, options.wait === true ? await settled(client, id) : id, options)
 }
@@ -59,7 +60,7 @@ export async function get(name: string, options: Common): Promise<void> {
 }
 
 export async function update(name: string, options: Common & EndpointFlags): Promise<void> {
-  const body = endpointBody(options)
+  const body = endpointBody({ ...options, ...modelOf(options) })
   if (Object.keys(body).length === 0) throw nothingGiven('update')
   await patch(name, body, options)
 }
@@ -96,11 +97,15 @@ export async function unload(name: string, options: Common): Promise<void> {
 }
 
 export async function profiles(name: string, options: Common): Promise<void> {
-  await listed<ProfileAnswer>(`/v1/models/${escaped(name)}/profiles`, options, profilesText)
+  await listed<ProfileAnswer>(
+    `/v1/models/${escaped(absolute(name))}/profiles`,
+    options,
+    profilesText,
+  )
 }
 
 export async function hardware(name: string | undefined, options: Common): Promise<void> {
-  const query = name === undefined ? '' : `?model=${escaped(name)}`
+  const query = name === undefined ? '' : `?model=${escaped(absolute(name))}`
   await listed<HardwareAnswer>(`/v1/hardware${query}`, options, hardwareText)
 }
 
@@ -228,6 +233,15 @@ function nothingGiven(command: string): Error {
     next: `see ingot endpoints ${command} --help`,
   }
   return cliError('CLI_BAD_ARGUMENT', { details })
+}
+
+/** The server has a working folder of its own. */
+function absolute(model: string): string {
+  return /^\.{1,2}[/\\]/.test(model) ? resolve(model) : model
+}
+
+function modelOf({ model }: EndpointFlags): EndpointFlags {
+  return model === undefined ? {} : { model: absolute(model) }
 }
 
 function escaped(name: string): string {
