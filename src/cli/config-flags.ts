@@ -45,7 +45,12 @@ export function addConfigFlags(
   command: Command,
   keys: readonly OptionKey[] = OPTION_KEYS,
 ): Command {
-  command.addOption(new Option('--config <file>', 'JSON file with settings (env INGOT_CONFIG)'))
+  command.addOption(
+    new Option(
+      '--config <file>',
+      'YAML or JSON file with settings and endpoints (env INGOT_CONFIG)',
+    ),
+  )
   for (const key of keys) {
     const { flag, help, env } = OPTIONS[key]
     if (flag === null) continue

@@ -9,7 +9,7 @@ const table = {
   CONFIG_UNKNOWN_KEY: {
     status: 500,
     retryable: false,
-    message: '{source}: "{key}" is not a setting{hint}; docs/configuration.md lists them all',
+    message: '{source}: "{key}" is not a setting{hint}; {docs} lists them all',
   },
   CONFIG_BAD_VALUE: {
     status: 500,
@@ -26,7 +26,29 @@ const table = {
     status: 500,
     retryable: false,
     message:
-      '{file}: expected a JSON object of objects, such as {"server": {"port": 8000}}, got {got}; correct the file',
+      '{file}: expected YAML or JSON of settings by room, such as {"server": {"port": 8000}}, got {got}; correct the file',
+  },
+  CONFIG_FILE_TOO_LARGE: {
+    status: 500,
+    retryable: false,
+    message:
+      '{file}: expected a configuration file of at most {limit}, got {got}; anchors count as what they expand to',
+  },
+  CONFIG_DUPLICATE_KEY: {
+    status: 500,
+    retryable: false,
+    message:
+      '{source}: expected every key once, got "{key}" again, which line {line} has already; remove one of them',
+  },
+  CONFIG_BAD_MODEL: {
+    status: 500,
+    retryable: false,
+    message: '{source}: {key} names no model: {message}',
+  },
+  CONFIG_NOT_WELL: {
+    status: 500,
+    retryable: false,
+    message: '{file}: {count}; nothing of the file is used until it is well',
   },
 } as const
 

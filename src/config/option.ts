@@ -35,6 +35,8 @@ export interface Origin {
   readonly source: string
   /** The key in the source's own words. */
   readonly key: string
+  /** Line and column in a file, `:3:7`; absent elsewhere. */
+  readonly place?: string
 }
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -51,7 +53,7 @@ const UNITS: Readonly<Record<string, number>> = {
 }
 
 /**
- * Check what was written. Text is converted first, also in the JSON file, where `"2GiB"` is a size.
+ * Check what was written. Text is converted first, also in a file, where `"2GiB"` is a size.
  *
  * @throws ServingError CONFIG_BAD_VALUE naming the origin
  */
@@ -61,7 +63,7 @@ export function readValue<T>(option: Option<T>, written: unknown, origin: Origin
   throw configError('CONFIG_BAD_VALUE', {
     param: origin.key,
     details: {
-      source: origin.source,
+      source: `${origin.source}${origin.place ?? ''}`,
       key: origin.key,
       expected: option.expected,
       got: option.kind === 'secret' ? 'something else' : shown(written),

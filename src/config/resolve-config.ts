@@ -160,11 +160,15 @@ function checkStepLimits(settled: ReadonlyMap<OptionKey, Settled>): void {
   const tokens = settled.get('engine.maxBatchTokens')
   const sequences = settled.get('engine.maxSequences')
   if (tokens === undefined || sequences === undefined || tokens.value >= sequences.value) return
-  const { source, key } = tokens.origin.kind === 'default' ? sequences.origin : tokens.origin
+  const {
+    source,
+    key,
+    place = '',
+  } = tokens.origin.kind === 'default' ? sequences.origin : tokens.origin
   throw configError('CONFIG_BAD_VALUE', {
     param: key,
     details: {
-      source,
+      source: `${source}${place}`,
       key: 'engine.maxBatchTokens',
       expected: `at least engine.maxSequences, which is ${sequences.value}`,
       got: String(tokens.value),

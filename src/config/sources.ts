@@ -1,11 +1,21 @@
 /**
- * The three places where a person writes settings: the JSON file, `INGOT_*` variables and flags. Each becomes a map from
- * key to what was written and where. Checks names, not values.
+ * The three places where a person writes settings: the file, `INGOT_*` variables and flags. Each becomes a map from key to
+ * what was written and where. Checks names, not values; what a file declares besides settings is `deployment`'s.
  *
  * I1 a name that is no setting is an error naming its source, with the nearest setting.
  */
 
+import type { ServingError } from '../base/errors.ts'
+import {
+  type ConfigFile,
+  describeNode,
+  type MapNode,
+  parseConfigFile,
+  plainOf,
+} from './document.ts'
 import { configError } from './errors.ts'
+import { placed } from './hostile-text.ts'
+import { didYouMean } from './nearest.ts'
 import type { Origin } from './option.ts'
 import {
   CONFIG_FILE_VARIABLE,
@@ -22,24 +32,64 @@ export interface Written {
 
 export type WrittenValues = ReadonlyMap<OptionKey, Written>
 
-export interface ConfigFile {
-  /** As it is shown. */
-  readonly path: string
-  readonly text: string
+/** What a file may declare besides settings. */
+export const DECLARATIONS = ['pool', 'endpoints', 'aliases'] as const
+
+/** @throws ServingError CONFIG_FILE_INVALID, CONFIG_UNKNOWN_KEY and what `parseConfigFile` throws */
+export function valuesOfFile(file: ConfigFile): WrittenValues {
+  return valuesOfDocument(file.path, parseConfigFile(file))
 }
 
 /** @throws ServingError CONFIG_FILE_INVALID, CONFIG_UNKNOWN_KEY */
-export function valuesOfFile({ path, text }: ConfigFile): WrittenValues {
+export function valuesOfDocument(path: string, root: MapNode): WrittenValues {
+  const problems: ServingError[] = []
+  const values = collectValues(path, root, problems)
+  if (problems[0] !== undefined) throw problems[0]
+  return values
+}
+
+/** The settings that there are, and a problem for each name that is none. */
+export function collectValues(
+  path: string,
+  root: MapNode,
+  problems: ServingError[],
+): WrittenValues {
   const values = new Map<OptionKey, Written>()
-  for (const [slice, settings] of Object.entries(objectOf(parseJson(path, text), path))) {
-    if (!OPTION_KEYS.some((key) => key.startsWith(`${slice}.`))) throw unknown(path, slice, SLICES)
-    for (const [name, value] of Object.entries(objectOf(settings, path))) {
-      const key = `${slice}.${name}`
-      if (!isOptionKey(key)) throw unknown(path, key, OPTION_KEYS)
-      values.set(key, { value, origin: { kind: 'file', source: path, key } })
+  for (const { key: slice, at, value: settings } of root.entries) {
+    if (DECLARATIONS.some((name) => name === slice)) continue
+    if (!SLICES.includes(slice)) {
+      problems.push(unknown(placed(path, at), slice, [...SLICES, ...DECLARATIONS]))
+    } else if (settings.kind === 'map') {
+      collectSlice(path, slice, settings, { values, problems })
+    } else {
+      const details = { file: placed(path, settings.at), got: describeNode(settings) }
+      problems.push(configError('CONFIG_FILE_INVALID', { details }))
     }
   }
   return values
+}
+
+interface Collected {
+  readonly values: Map<OptionKey, Written>
+  readonly problems: ServingError[]
+}
+
+function collectSlice(
+  path: string,
+  slice: string,
+  settings: MapNode,
+  { values, problems }: Collected,
+): void {
+  for (const { key: name, at, value } of settings.entries) {
+    const key = `${slice}.${name}`
+    if (!isOptionKey(key)) {
+      problems.push(unknown(placed(path, at), key, OPTION_KEYS))
+      continue
+    }
+    const { line, column } = value.at
+    const origin = { kind: 'file', source: path, key, place: `:${line}:${column}` } as const
+    values.set(key, { value: plainOf(value), origin })
+  }
 }
 
 /**
@@ -82,34 +132,7 @@ function isOptionKey(key: string): key is OptionKey {
   return Object.hasOwn(OPTIONS, key)
 }
 
-function parseJson(path: string, text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    const got = cause instanceof Error ? cause.message : String(cause)
-    throw configError('CONFIG_FILE_INVALID', { details: { file: path, got }, cause })
-  }
-}
-
-function objectOf(value: unknown, path: string): Record<string, unknown> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    return value as Record<string, unknown>
-  }
-  const got = Array.isArray(value) ? 'an array' : JSON.stringify(value)
-  throw configError('CONFIG_FILE_INVALID', { details: { file: path, got } })
-}
-
-function unknown(source: string, key: string, known: readonly string[]): Error {
-  const flat = flatten(key)
-  const near = known.find((name) => flatten(name).includes(flat) || flat.includes(flatten(name)))
-  const hint = near === undefined ? '' : ` (did you mean "${near}"?)`
-  return configError('CONFIG_UNKNOWN_KEY', { param: key, details: { source, key, hint } })
-}
-
-/** Spelling differences that people make: case, and how words are joined. */
-function flatten(name: string): string {
-  return name
-    .replace(/^INGOT_/, '')
-    .replace(/[^a-zA-Z0-9]/g, '')
-    .toLowerCase()
+function unknown(source: string, key: string, known: readonly string[]): ServingError {
+  const details = { source, key, hint: didYouMean(key, known), docs: 'docs/configuration.md' }
+  return configError('CONFIG_UNKNOWN_KEY', { param: key, details })
 }

@@ -165,8 +165,8 @@ describe('resolveConfig', () => {
   it.each([
     [{ env: { INGOT_PORT: '65536' } }, 'INGOT_PORT', 'environment'],
     [{ env: { INGOT_PORT: '80a' } }, 'INGOT_PORT', 'environment'],
-    [{ file: { server: { port: '0x50' } } }, 'server.port', 'ingot.json'],
-    [{ file: { server: { port: 1.5 } } }, 'server.port', 'ingot.json'],
+    [{ file: { server: { port: '0x50' } } }, 'server.port', 'ingot.json:1:19'],
+    [{ file: { server: { port: 1.5 } } }, 'server.port', 'ingot.json:1:19'],
     [{ flags: { 'engine.threads': '0' } }, '--threads', 'command line'],
     [{ flags: { 'engine.kvMemory': '1KiB' } }, '--kv-memory', 'command line'],
     [{ flags: { 'engine.kvMemory': '2XB' } }, '--kv-memory', 'command line'],
@@ -223,7 +223,31 @@ describe('resolveConfig', () => {
     expect(resolve({ env }).server.port).toBe(8000)
   })
 
-  it.each(['[]', '{"server": 1}', '{', 'null'])('refuses %s as a file', (text) => {
-    expect(() => valuesOfFile({ path: 'ingot.json', text })).toThrow(/ingot\.json: expected a JSON/)
+  it.each([
+    ['[]', '1:1'],
+    ['{"server": 1}', '1:12'],
+    ['{', '1:2'],
+    ['null', '1:1'],
+  ])('refuses %s as a file', (text, place) => {
+    expect(() => valuesOfFile({ path: 'ingot.json', text })).toThrow(
+      `ingot.json:${place}: expected YAML or JSON`,
+    )
+  })
+
+  it('reads the same settings from YAML', () => {
+    const text = 'server:\n  port: 8001\nengine: {kvMemory: 1GiB, prefixCache: off}\n'
+    expect(plainValues(text)).toEqual(
+      plainValues(
+        '{"server": {"port": 8001}, "engine": {"kvMemory": "1GiB", "prefixCache": "off"}}',
+      ),
+    )
+  })
+
+  it('leaves to others what a file declares besides settings', () => {
+    expect(plainValues('pool: {}\nendpoints: {a: {model: b}}\naliases: {c: a}\n')).toEqual([])
   })
 })
+
+function plainValues(text: string): unknown[] {
+  return [...valuesOfFile({ path: 'f', text })].map(([key, { value }]) => [key, value])
+}
