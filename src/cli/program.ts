@@ -6,6 +6,7 @@
 import { Command, CommanderError } from 'commander'
 import { InvariantError, ServingError } from '../base/errors.ts'
 import type { OptionKey } from '../config/options.ts'
+import { addConfig } from './config/config-commands.ts'
 import { addConfigFlags, BENCH_KEYS, COMMON_KEYS, MEMORY_KEYS } from './config-flags.ts'
 import { addEndpoints } from './endpoints/endpoints-commands.ts'
 import { EXIT } from './errors.ts'
@@ -87,7 +88,7 @@ export function buildProgram(): Command {
     .action(async (source, options) =>
       (await import('./quantize-model.ts')).quantizeModel(source, options),
     )
-  const groups = [addBench(program), addEndpoints(program)]
+  const groups = [addBench(program), addEndpoints(program), addConfig(program)]
   for (const command of [program, ...groups].flatMap((group) => group.commands)) {
     command
       .exitOverride()
@@ -166,7 +167,7 @@ Examples:
   $ ingot endpoints list --watch       what a running server serves, live
 
 Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 fault of ours.
-Settings also come from INGOT_* variables and a JSON file; see docs/configuration.md.`
+Settings also come from INGOT_* variables and a YAML or JSON file; see docs/configuration.md.`
 
 const SERVE_HELP = `
 Examples:

@@ -51,6 +51,11 @@ const table = {
     retryable: true,
     message: '"{model}" is not ready: {reason}; try again in {retryAfterSeconds} s',
   },
+  DEPLOYMENT_BAD_DECLARATION: {
+    status: 409,
+    retryable: false,
+    message: 'expected {path} to be {expected}, got {got}{hint}; nothing was changed',
+  },
   DEPLOYMENT_STOPPED: {
     status: 503,
     retryable: false,

@@ -226,7 +226,7 @@ describe('POST /v1/endpoints', () => {
       isPinned: true,
       coldStartWaitMs: 0,
       autoscaling: {
-        minReplicas: 1,
+        minReplicas: 0,
         maxReplicas: 1,
         targetLoad: 0.8,
         scaleUpWindowMs: 30_000,

@@ -8,6 +8,11 @@
 import { randomUUID } from 'node:crypto'
 import type { WeightFormat } from '../../../base/weights-choice.ts'
 import { SOURCE_WEIGHTS } from '../../../base/weights-choice.ts'
+import {
+  DEFAULT_COLD_START_WAIT_MS,
+  DEFAULT_RETENTION,
+  defaultAutoscaling,
+} from '../../../deployment/endpoints/endpoint-defaults.ts'
 import type {
   AutoscalingSpec,
   EndpointSpec,
@@ -20,18 +25,7 @@ import type { CreateEndpointBody, EndpointFields, UpdateEndpointBody } from './e
 import { hardwareId, threadsOf } from './hardware.ts'
 
 const MINUTE_MS = 60_000
-/** A cold start takes seconds; long enough for a queue of them. */
-const DEFAULT_COLD_START_WAIT_MS = 30_000
 const OWNER = 'ingot'
-
-/** As Fireworks': up after half a minute above 80 % of what a replica can take, down after ten below. */
-const DEFAULT_AUTOSCALING: AutoscalingSpec = {
-  minReplicas: 1,
-  maxReplicas: 1,
-  targetLoad: 0.8,
-  scaleUpWindowMs: 30_000,
-  scaleDownWindowMs: 600_000,
-}
 
 /** @throws ServingError SERVER_INVALID_VALUE, SERVER_CONFLICTING_PARAMETERS */
 export function specOf(body: CreateEndpointBody, machine: MachineFacts): EndpointSpec {
@@ -59,9 +53,9 @@ export function specOf(body: CreateEndpointBody, machine: MachineFacts): Endpoin
     inactiveTimeoutMs: timeoutOf(body.inactive_timeout ?? null),
     isPinned: body.pinned ?? false,
     coldStartWaitMs: body.cold_start_wait_ms ?? DEFAULT_COLD_START_WAIT_MS,
-    autoscaling: autoscalingOf(body, DEFAULT_AUTOSCALING),
+    autoscaling: autoscalingOf(body, defaultAutoscaling(mode)),
     region: null,
-    retention: 'none',
+    retention: DEFAULT_RETENTION,
   }
 }
 

@@ -1,0 +1,36 @@
+/** What an endpoint is where nobody says otherwise, whether a file or the API declares it. Each with its reason. */
+
+import type { AutoscalingSpec, EndpointMode } from './endpoint-spec.ts'
+
+/** As Fireworks': up after half a minute above 80 % of what a replica can take, down after ten below. */
+export const DEFAULT_AUTOSCALING: AutoscalingSpec = Object.freeze({
+  minReplicas: 1,
+  maxReplicas: 1,
+  targetLoad: 0.8,
+  scaleUpWindowMs: 30_000,
+  scaleDownWindowMs: 600_000,
+})
+
+/** One replica or none. */
+export const SERVERLESS_AUTOSCALING: AutoscalingSpec = Object.freeze({
+  ...DEFAULT_AUTOSCALING,
+  minReplicas: 0,
+})
+
+/** A cold start takes seconds; long enough for a queue of them. */
+export const DEFAULT_COLD_START_WAIT_MS = 30_000
+
+/** Loads are bound by memory bandwidth; two at once make both late. */
+export const DEFAULT_CONCURRENT_LOADS = 1
+
+/** Ten minutes unused give a serverless model's memory back; a dedicated one keeps what it reserved. */
+export function defaultInactiveTimeoutMs(mode: EndpointMode): number | null {
+  return mode === 'serverless' ? 600_000 : null
+}
+
+export function defaultAutoscaling(mode: EndpointMode): AutoscalingSpec {
+  return mode === 'serverless' ? SERVERLESS_AUTOSCALING : DEFAULT_AUTOSCALING
+}
+
+/** No text of a request is kept anywhere here; `standard` is an operator's word for machines where something is. */
+export const DEFAULT_RETENTION = 'none'
