@@ -153,9 +153,13 @@ async function runPolicies(
     const progress = (line: string) => console.error(line)
     results.push(await measurePolicy(name as PolicyName, engineOptions, options.rounds, progress))
   }
-  for (const { policy, figure, without, with: on, gain } of results) {
+  for (const { policy, figure, without, with: on, gain, price } of results) {
     const figures = `${without.median.toFixed(2)} → ${on.median.toFixed(2)} ${figure}`
     console.log(`${policy.padEnd(14)} ${figures}: ${gain.toFixed(2)}× better`)
+    if (price !== null) {
+      const paid = `${price.without.median.toFixed(0)} → ${price.with.median.toFixed(0)}`
+      console.log(`${' '.repeat(14)} ${paid} ${price.figure}`)
+    }
   }
   const machine = describeMachine()
   const record = { benchmark: 'policies', machine, model, threads: options.threads, results }

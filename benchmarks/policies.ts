@@ -29,7 +29,15 @@ export interface PolicyResult {
   readonly without: Spread
   readonly with: Spread
   readonly gain: number
+  /** What it costs elsewhere, where it does. */
+  readonly price: Price | null
   readonly rounds: number
+}
+
+export interface Price {
+  readonly figure: string
+  readonly without: Spread
+  readonly with: Spread
 }
 
 interface Sides {
@@ -58,15 +66,18 @@ export async function measurePolicy(
   }
   const measure = await MEASURES[policy](options.checkpointPath)
   const values = { without: [] as number[], with: [] as number[] }
+  const prices = { without: [] as number[], with: [] as number[] }
   for (let round = 0; round <= rounds; round++) {
     const answers: string[] = []
     // Whoever is first in a round meets a colder machine: they take turns.
     const order = round % 2 === 0 ? (['without', 'with'] as const) : (['with', 'without'] as const)
     for (const side of order) {
-      const { value, answer } = await measure.run(sides[side], round)
+      const { value, answer, price } = await measure.run(sides[side], round)
       answers.push(answer)
       if (round > 0) values[side].push(value)
-      onProgress(`${policy}, round ${round}, ${side}: ${value.toFixed(2)} ${measure.figure}`)
+      if (round > 0 && price !== undefined) prices[side].push(price)
+      const paid = price === undefined ? '' : `; ${price.toFixed(0)} ${measure.priceFigure}`
+      onProgress(`${policy}, round ${round}, ${side}: ${value.toFixed(2)} ${measure.figure}${paid}`)
     }
     if (answers[0] !== answers[1]) throw new Error(`${policy} changed an answer`)
   }
@@ -74,14 +85,27 @@ export async function measurePolicy(
   await sides.with.executor.close()
   const [off, on] = [spread(values.without), spread(values.with)]
   const gain = measure.isRate ? on.median / off.median : off.median / on.median
-  return { policy, figure: measure.figure, without: off, with: on, gain, rounds }
+  const { figure, priceFigure } = measure
+  const price =
+    priceFigure === undefined
+      ? null
+      : { figure: priceFigure, without: spread(prices.without), with: spread(prices.with) }
+  return { policy, figure, without: off, with: on, gain, price, rounds }
 }
 
 interface Measure {
   readonly figure: string
   /** More is better. */
   readonly isRate: boolean
-  run(engine: LoadedEngine, round: number): Promise<{ value: number; answer: string }>
+  readonly priceFigure?: string
+  run(engine: LoadedEngine, round: number): Promise<Measured>
+}
+
+interface Measured {
+  readonly value: number
+  readonly answer: string
+  /** Of `priceFigure`. */
+  readonly price?: number
 }
 
 const MEASURES: Readonly<Record<PolicyName, (path: string) => Promise<Measure>>> = {
@@ -99,6 +123,7 @@ const MEASURES: Readonly<Record<PolicyName, (path: string) => Promise<Measure>>>
   'target-itl': async () => ({
     figure: '× p99 gap beside a prompt of 4,000, against before',
     isRate: false,
+    priceFigure: 'ms that the prompt took',
     run: async (engine, round) => {
       const streams: PolicyPrompt[] = Array.from({ length: 16 }, (_, index) => ({
         promptIds: randomIds(64, 100 * round + index),
@@ -116,7 +141,8 @@ const MEASURES: Readonly<Record<PolicyName, (path: string) => Promise<Measure>>>
           gaps.sort((a, b) => a - b),
           0.99,
         )
-      return { value: p99(beside) / p99(before), answer: '' }
+      const promptMs = beside.reduce((sum, gap) => sum + gap, 0)
+      return { value: p99(beside) / p99(before), answer: '', price: promptMs }
     },
   }),
   'prompt-lookup': async (path) => {

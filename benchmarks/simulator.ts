@@ -20,6 +20,8 @@ export interface SimulationOptions {
   readonly maxContextTokens: number
   readonly cost: StepCost
   readonly scheduling: SchedulingOptions
+  /** What a step takes on a machine that has other work too; absent = what it costs. */
+  readonly noise?: (ms: number) => number
   /** Called after each step; for tests that check invariants. */
   readonly onStep?: (core: EngineCore) => void
 }
@@ -70,7 +72,7 @@ export async function simulate(
 ): Promise<Simulation> {
   const clock = new VirtualClock()
   const executor = new SimulatedExecutor(options.limits, options.cost, (ms) => {
-    clock.ms += ms
+    clock.ms += options.noise?.(ms) ?? ms
   })
   const core = new EngineCore({
     executor,

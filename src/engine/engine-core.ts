@@ -251,6 +251,8 @@ export class EngineCore {
     let hasRefused = false
     for (let index = 0; index < admitted.length; index++) {
       const sequence = admitted[index]!
+      // Put out again in the same step, for a higher tier: it has no place to draw in.
+      if (sequence.status !== SequenceStatus.running) continue
       if (sequence.numPreemptions === 0) this.#numPromptTokens += sequence.numPromptTokens
       const refusal = this.#bindSampler(sequence)
       if (refusal === null) continue

@@ -4,10 +4,10 @@
  *   step  ├─ decode: every stream's next token ─┼─ prompts: until the target ─┤
  *
  * Decode rows are bounded by the fixed limits only (S4 of the scheduler). Once they are taken, `openPrompts` derives
- * from the cost model how much longer the step may get: up to the wanted inter-token latency, or with `auto` as long
- * again as decoding alone, so that streams slow down to half at worst and prompts get half the machine at least.
+ * from the cost model how much longer the step may get: up to the wanted inter-token latency, or with `auto` not quite
+ * as long again as decoding alone, so that streams slow down to half at worst.
  * Without streams nobody waits for the step, and only the fixed limits bound it. Allocates nothing.
- * B1 Some prompt tokens fit in every step, whatever the target, so that prompts end.
+ * B1 Prompts get a fifth of the time and one row in every step, whatever the target, so that they end.
  */
 
 import type { BatchLimits } from './executor.ts'
@@ -16,15 +16,21 @@ import type { TargetItl } from './scheduling-options.ts'
 import type { Sequence } from './sequence.ts'
 import type { StepCostModel } from './step-cost-model.ts'
 
-/** Of `auto`: a step below this is faster than anyone reads, and shorter ones would cost prompts much for nothing. */
+/**
+ * Of `auto`: a step below this is faster than anyone reads, and shorter ones would cost prompts much for little. Beside
+ * so many streams the factor holds on any machine; beside fewer a step may be as long as beside those.
+ */
 const LEAST_TARGET_MS = 10
-/** Of `auto`: a step with prompts beside one without. A little below 2, for the model is never exact. */
-const TARGET_FACTOR = 1.8
+const USUAL_STREAMS = 16
+/** Of `auto`: a step with prompts beside one without. Below 2, for the model is never exact and machines are not idle. */
+const TARGET_FACTOR = 1.7
 /** Of one step, in the correction of the prediction beside streams; about 20 steps until it has followed. */
 const CORRECTION_SHARE = 0.1
 const MOST_CORRECTION = 4
-/** Rows that the kernels compute together anyway. */
-const LEAST_PROMPT_TOKENS = 8
+/** Of what the streams take: prompts get it whatever the target, so that they end. */
+const LEAST_SHARE = 0.25
+/** Of the first prompt in a step. Not more: behind 4,000 tokens a row costs several times its usual price. */
+const LEAST_PROMPT_TOKENS = 1
 
 export class StepBudget {
   readonly #limits: BatchLimits
@@ -88,10 +94,15 @@ export class StepBudget {
     )
     const targetMs =
       this.#targetItl === 'auto'
-        ? Math.max(LEAST_TARGET_MS, TARGET_FACTOR * decodeMs)
+        ? Math.max(TARGET_FACTOR * decodeMs, this.#leastTargetMs())
         : this.#targetItl
-    this.#ms[0] = Math.max(0, targetMs - decodeMs) / this.#ms[3]!
+    this.#ms[0] = Math.max(LEAST_SHARE * decodeMs, targetMs - decodeMs) / this.#ms[3]!
     this.#ms[2] = decodeMs
+  }
+
+  #leastTargetMs(): number {
+    const usualMs = this.#model.predictMs(USUAL_STREAMS, 0, USUAL_STREAMS)
+    return Math.min(LEAST_TARGET_MS, TARGET_FACTOR * usualMs)
   }
 
   /**

@@ -3,44 +3,50 @@
  *
  *   ms ≈ base + perToken · tokens + perKey · keys that rows attend to + perLogitsRow · logits rows
  *
- * Recursive least squares on relative errors (a decode step of 3 ms counts as much as a prompt's of 150 ms), with slow
- * forgetting, because machines get busy and idle again; an outlier moves it no more than three usual errors would.
- * Owns four weights and their covariance. Does not know sequences or clocks. Allocates nothing after construction.
- * M1 No weight is used below zero: more work is never predicted to be cheaper.
- * Source: Haykin, Adaptive Filter Theory, RLS; Huber's bounded influence.
+ * A Kalman filter over the four costs, on relative errors (a decode step of 3 ms counts as much as a prompt's of
+ * 150 ms). What is not measured is told apart from what is: between steps each cost may drift a little by itself, and
+ * all of them together by more, because machines get busy and idle again. So a slow moment makes everything slower
+ * and not prompts dearer, and after a long time of streams only, prompts are uncertain again instead of wrong.
+ * An outlier moves it no more than three usual errors would.
+ * Owns four costs and their covariance. Does not know sequences or clocks. Allocates nothing after construction.
+ * M1 No cost is below zero: more work is never predicted to be cheaper.
+ * Source: Haykin, Adaptive Filter Theory (Kalman, random-walk state); Huber's bounded influence.
  */
 
-const NUM_WEIGHTS = 4
+const NUM_COSTS = 4
 /** Units in which the four features are about 1 in a usual step; keeps the covariance well conditioned. */
 const UNITS = Float64Array.of(1, 64, 65_536, 16)
-/** About 200 steps until half is forgotten. */
-const REMEMBERED = 0.9965
-/** The guess may be wrong by tens, at errors of a tenth: it weighs next to nothing. */
-const FIRST_VARIANCE = 1e5
-/** Forgetting pauses above it. */
-const LARGEST_VARIANCE = 1e3
-/** Before the first step: a slow machine, so that the first chunks beside running streams are short. */
+/** Milliseconds a unit, before the first step: a slow machine, so that the first chunks beside streams are short. */
 const FIRST_GUESS = Float64Array.of(2, 32, 10, 4)
+/** The guess may be wrong by tens. */
+const FIRST_DEVIATION = 10
+/** Relative, a step: of each cost by itself, and of the whole machine's speed. */
+const OWN_DRIFT = 5e-4
+const COMMON_DRIFT = 2e-2
+/** Relative: of a step's time on an idle machine. */
+const LEAST_ERROR = 0.02
 const OUTLIER_ERRORS = 3
 /** The first steps may be far from the guess, and are right. */
 const TRUSTED_STEPS = 64
 /** A token costs something, so that a budget of milliseconds is always one of tokens. */
 const LEAST_COSTS = Float64Array.of(0, 1e-6, 0, 0)
+/** Deviations that a prompt's cost is taken above its prediction when it has to fit. */
+const CAUTION = 2
 
 export class StepCostModel {
   readonly #weights: Float64Array = FIRST_GUESS.slice() // [4] ms per unit
-  readonly #costs = new Float64Array(NUM_WEIGHTS)
-  readonly #covariance = new Float64Array(NUM_WEIGHTS * NUM_WEIGHTS)
-  readonly #features = new Float64Array(NUM_WEIGHTS)
-  readonly #gain = new Float64Array(NUM_WEIGHTS)
-  /** Relative: of the step at hand, bounded, and the usual one. In an array, because a number would be boxed. */
+  readonly #costs = new Float64Array(NUM_COSTS)
+  readonly #covariance = new Float64Array(NUM_COSTS * NUM_COSTS)
+  readonly #features = new Float64Array(NUM_COSTS)
+  readonly #gain = new Float64Array(NUM_COSTS)
+  /** Relative errors: of the step at hand, bounded, and the usual one. In an array, because numbers would be boxed. */
   readonly #errors = Float64Array.of(0, 1)
   #numObserved = 0
 
   constructor() {
     this.#price()
-    for (let index = 0; index < NUM_WEIGHTS; index++)
-      this.#covariance[index * NUM_WEIGHTS + index] = FIRST_VARIANCE
+    for (let index = 0; index < NUM_COSTS; index++)
+      this.#covariance[index * NUM_COSTS + index] = (FIRST_DEVIATION * FIRST_GUESS[index]!) ** 2
   }
 
   get numObserved(): number {
@@ -70,19 +76,35 @@ export class StepCostModel {
     return costs[0]! + costs[1]! * numTokens + costs[2]! * numKeys + costs[3]! * numLogitsRows
   }
 
-  /** The most rows, at most `most`, from `position` on that `ms` pays for. */
+  /**
+   * The most rows, at most `most`, from `position` on that `ms` surely pays for: what they cost is taken as high as it
+   * may well be, so who knows little begins with little. Cost: O(log most).
+   */
   affordableTokens(ms: number, position: number, most: number): number {
-    if (ms <= 0) return 0
-    // n rows from p on attend to n·p + n(n+1)/2 keys: half · n² + linear · n ≤ ms.
-    const half = this.keyMs / 2
-    const linear = this.tokenMs + this.keyMs * position + half
-    const tokens =
-      half === 0 ? ms / linear : (Math.sqrt(linear * linear + 4 * half * ms) - linear) / (2 * half)
-    // `half` may be so small that the difference above is all rounding; the straight line bounds it then.
-    return Math.floor(Math.min(most, ms / linear, tokens > 0 ? tokens : most))
+    let low = 0
+    let high = most
+    while (low < high) {
+      const middle = low + ((high - low + 1) >> 1)
+      // n rows from p on attend to n·p + n(n+1)/2 keys.
+      const numKeys = middle * (position + (middle + 1) / 2)
+      if (this.#highestMs(middle, numKeys) <= ms) low = middle
+      else high = middle - 1
+    }
+    return low
   }
 
-  /** Learn from one step that was computed. Cost: some 40 multiplications. */
+  /** Of rows that come on top of a step. */
+  #highestMs(numTokens: number, numKeys: number): number {
+    const p = this.#covariance
+    const tokens = numTokens / UNITS[1]!
+    const keys = numKeys / UNITS[2]!
+    const own = p[NUM_COSTS + 1]! * tokens * tokens + p[2 * NUM_COSTS + 2]! * keys * keys
+    const variance = own + 2 * p[NUM_COSTS + 2]! * tokens * keys
+    const deviation = Math.sqrt(Math.max(0, variance))
+    return this.#costs[1]! * numTokens + this.#costs[2]! * numKeys + CAUTION * deviation
+  }
+
+  /** Learn from one step that was computed. Cost: some 60 multiplications. */
   observe(numTokens: number, numKeys: number, numLogitsRows: number, ms: number): void {
     const x = this.#features
     x[0] = 1
@@ -90,54 +112,62 @@ export class StepCostModel {
     x[2] = numKeys / UNITS[2]!
     x[3] = numLogitsRows / UNITS[3]!
     let predictedMs = 0
-    for (let index = 0; index < NUM_WEIGHTS; index++)
-      predictedMs += this.#weights[index]! * x[index]!
-    const scale = 1 / (0.5 + Math.max(0, predictedMs))
-    for (let index = 0; index < NUM_WEIGHTS; index++) x[index]! *= scale
-    const error = (ms - predictedMs) * scale
+    for (let index = 0; index < NUM_COSTS; index++) predictedMs += this.#weights[index]! * x[index]!
+    const scale = 1 / (0.5 + predictedMs)
+    for (let index = 0; index < NUM_COSTS; index++) x[index]! *= scale
+    const usual = this.#errors[1]!
     const bound =
-      this.#numObserved < TRUSTED_STEPS
-        ? Number.POSITIVE_INFINITY
-        : OUTLIER_ERRORS * this.#errors[1]!
-    const bounded = Math.max(-bound, Math.min(bound, error))
-    this.#errors[0] = bounded
-    this.#errors[1] = Math.max(0.01, 0.95 * this.#errors[1]! + 0.05 * Math.abs(bounded))
+      this.#numObserved < TRUSTED_STEPS ? Number.POSITIVE_INFINITY : OUTLIER_ERRORS * usual
+    const error = Math.max(-bound, Math.min(bound, (ms - predictedMs) * scale))
+    this.#errors[0] = error
+    this.#errors[1] = Math.max(LEAST_ERROR, usual + 0.05 * (Math.abs(error) - usual))
+    this.#drift()
     this.#learn()
     this.#price()
     this.#numObserved += 1
   }
 
+  /** A step has passed: costs may have changed, each by itself and all of them together. */
+  #drift(): void {
+    const p = this.#covariance
+    const w = this.#weights
+    for (let row = 0; row < NUM_COSTS; row++) {
+      for (let column = 0; column < NUM_COSTS; column++)
+        p[row * NUM_COSTS + column]! += COMMON_DRIFT ** 2 * w[row]! * w[column]!
+      // What seems to cost nothing may begin to.
+      const least = 0.01 * FIRST_GUESS[row]!
+      const own = OWN_DRIFT * Math.max(w[row]!, least)
+      const index = row * NUM_COSTS + row
+      // The first guess is as uncertain as anything gets.
+      if (p[index]! < (FIRST_DEVIATION * FIRST_GUESS[row]!) ** 2) p[index]! += own * own
+    }
+  }
+
   #learn(): void {
     const error = this.#errors[0]!
-    const { length: size } = this.#features
+    const deviation = this.#numObserved < TRUSTED_STEPS ? LEAST_ERROR : this.#errors[1]!
     const p = this.#covariance
     const x = this.#features
     const gain = this.#gain
-    let denominator = REMEMBERED
-    let trace = 0
-    for (let row = 0; row < size; row++) {
+    let denominator = deviation * deviation
+    for (let row = 0; row < NUM_COSTS; row++) {
       let sum = 0
-      for (let column = 0; column < size; column++) sum += p[row * size + column]! * x[column]!
+      for (let column = 0; column < NUM_COSTS; column++)
+        sum += p[row * NUM_COSTS + column]! * x[column]!
       gain[row] = sum
       denominator += sum * x[row]!
-      trace += p[row * size + row]!
     }
-    // What is not seen for long must not become infinitely uncertain, or the next step would decide it alone.
-    const growth = trace > LARGEST_VARIANCE ? 1 : 1 / REMEMBERED
-    for (let row = 0; row < size; row++) {
-      this.#weights[row]! += (gain[row]! / denominator) * error
-    }
-    for (let row = 0; row < size; row++) {
-      for (let column = 0; column < size; column++) {
-        const change = (gain[row]! * gain[column]!) / denominator
-        p[row * size + column] = (p[row * size + column]! - change) * growth
-      }
+    for (let row = 0; row < NUM_COSTS; row++) {
+      const weight = this.#weights[row]! + (gain[row]! / denominator) * error
+      this.#weights[row] = Math.max(0, weight)
+      for (let column = 0; column < NUM_COSTS; column++)
+        p[row * NUM_COSTS + column]! -= (gain[row]! * gain[column]!) / denominator
     }
   }
 
   /** Weights as milliseconds of one, none below zero (M1). */
   #price(): void {
-    for (let index = 0; index < NUM_WEIGHTS; index++)
+    for (let index = 0; index < NUM_COSTS; index++)
       this.#costs[index] = Math.max(LEAST_COSTS[index]!, this.#weights[index]! / UNITS[index]!)
   }
 }

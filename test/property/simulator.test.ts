@@ -1,12 +1,17 @@
 /** Whole traces through the real engine in virtual time: what holds for every one of them, and what policies are for. */
 
 import { describe, expect, it } from 'vitest'
-import { SMALL_MODEL } from '../../benchmarks/simulated-executor.ts'
+import { SMALL_MODEL, type StepCost } from '../../benchmarks/simulated-executor.ts'
 import { figuresOf } from '../../benchmarks/simulation-report.ts'
 import { type Outcome, simulate } from '../../benchmarks/simulator.ts'
+import { percentile } from '../../benchmarks/statistics.ts'
 import { type Arrival, TRACES, type TraceName } from '../../benchmarks/traces.ts'
-import type { SchedulingOptions } from '../../src/engine/scheduling-options.ts'
-import { PLAIN_SCHEDULING } from '../../src/engine/scheduling-options.ts'
+import {
+  PLAIN_SCHEDULING,
+  type SchedulingOptions,
+  type TargetItl,
+} from '../../src/engine/scheduling-options.ts'
+import { seededRandom } from '../support/seeded-random.ts'
 
 const DEFAULTS: SchedulingOptions = { prefixCache: true, targetItl: 'auto', maxDraftTokens: 16 }
 const limits = {
@@ -50,6 +55,48 @@ describe.each(Object.keys(TRACES) as TraceName[])('the trace %s', (trace) => {
   })
 })
 
+/** Every step a little more or less, and one in a hundred half as long again. */
+function jitter(seed: number): (ms: number) => number {
+  const { next } = seededRandom(seed)
+  return (ms) => ms * (0.93 + 0.14 * next()) * (next() < 0.01 ? 1.5 : 1)
+}
+
+/** p99 of the gaps of 16 streams while a prompt of 4,000 is computed, against the same streams without it. Seed 0: no noise. */
+async function raisedGaps(cost: StepCost, targetItl: TargetItl, seed: number): Promise<number> {
+  const streams = Array.from({ length: 16 }, () =>
+    arrival({ promptIds: new Int32Array(64), maxTokens: 1200 }),
+  )
+  const decodeMs = cost.baseMs + 16 * (cost.tokenMs + cost.logitsRowMs + 200 * cost.keyMs)
+  const long = arrival({ atMs: 200 * decodeMs, promptIds: new Int32Array(4000), maxTokens: 1 })
+  const gapsOf = async (trace: readonly Arrival[]) => {
+    const { outcomes } = await simulate(trace, {
+      limits: { ...limits, numBlocks: 1024 },
+      maxContextTokens: 5000,
+      cost,
+      scheduling: { ...PLAIN_SCHEDULING, targetItl },
+      ...(seed === 0 ? {} : { noise: jitter(seed) }),
+    })
+    return {
+      stream: outcomes.find(({ numTokens }) => numTokens === 1200) as Outcome,
+      prompt: outcomes.find(({ numTokens }) => numTokens === 1),
+    }
+  }
+  const { stream, prompt } = await gapsOf([...streams, long])
+  const control = (await gapsOf(streams)).stream.gapsMs
+  let atMs = stream.firstTokenMs ?? 0
+  let first = -1
+  const beside = stream.gapsMs.filter((gap, index) => {
+    atMs += gap
+    const isBeside = atMs > long.atMs && atMs <= (prompt?.firstTokenMs ?? 0) + 1e-6
+    if (isBeside && first < 0) first = index
+    return isBeside
+  })
+  const p99 = (gaps: readonly number[]) => percentile(gaps.toSorted(ascending), 0.99)
+  return p99(beside) / p99(control.slice(first, first + beside.length))
+}
+
+const ascending = (a: number, b: number): number => a - b
+
 const firstMs = ({ firstTokenMs, arrival }: Outcome): number => (firstTokenMs ?? 0) - arrival.atMs
 
 const arrival = (change: Partial<Arrival>): Arrival => ({
@@ -81,18 +128,32 @@ describe('policies, in virtual time', () => {
     expect(flex.endMs).toBeLessThan(totalMs / 2)
   })
 
-  it('a long prompt leaves the streams beside it at most twice as slow', async () => {
-    const streams = Array.from({ length: 16 }, () => arrival({ maxTokens: 600 }))
-    const warm = [...streams, arrival({ atMs: 1500, promptIds: new Int32Array(300), maxTokens: 1 })]
-    const trace = [...warm, arrival({ atMs: 2500, promptIds: new Int32Array(4000), maxTokens: 1 })]
-    const worst = async (scheduling: SchedulingOptions): Promise<number> => {
-      const { outcomes } = await run(trace, scheduling, false, 1024)
-      const gaps = outcomes.filter(({ numTokens }) => numTokens === 600).map(({ gapsMs }) => gapsMs)
-      const usual = gaps[0]?.[100] as number
-      return Math.max(...gaps.flatMap((all) => all.slice(200))) / usual
-    }
-    expect(await worst({ ...PLAIN_SCHEDULING, targetItl: 'auto' })).toBeLessThan(2.1)
-    expect(await worst(PLAIN_SCHEDULING)).toBeGreaterThan(10)
+  // Whatever rows, keys and the step itself cost, and on a machine that is not idle.
+  const rate = (factor: number): StepCost => ({
+    baseMs: factor * SMALL_MODEL.baseMs,
+    tokenMs: factor * SMALL_MODEL.tokenMs,
+    keyMs: factor * SMALL_MODEL.keyMs,
+    logitsRowMs: factor * SMALL_MODEL.logitsRowMs,
+  })
+  it.each([
+    ['the default model', SMALL_MODEL],
+    ['one twelve times as large', rate(12)],
+    ['a machine five times as fast', rate(0.2)],
+    ['long contexts that cost next to nothing', { ...SMALL_MODEL, keyMs: 1e-5 }],
+    ['long contexts that cost five times as much', { ...SMALL_MODEL, keyMs: 1e-3 }],
+    ['rows that cost next to nothing', { ...SMALL_MODEL, baseMs: 30, tokenMs: 0.05, keyMs: 1e-6 }],
+  ])('a prompt of 4,000 raises the p99 gap of 16 streams at most twofold: %s', async (_, cost) => {
+    const raised: number[] = []
+    for (let seed = 1; seed <= 8; seed++) raised.push(await raisedGaps(cost, 'auto', seed))
+    console.info(raised.map((ratio) => ratio.toFixed(2)).join(' '))
+    // Noise alone moves a p99 by that much: no bound is exact on a machine with other work.
+    expect(Math.max(...raised)).toBeLessThan(2.1)
+    expect(raised.filter((ratio) => ratio > 2)).toHaveLength(0)
+    expect(await raisedGaps(cost, 'auto', 0)).toBeLessThan(1.75)
+  })
+
+  it('and many times without the target', async () => {
+    expect(await raisedGaps(SMALL_MODEL, 'off', 0)).toBeGreaterThan(10)
   })
 
   it('who asks not to wait is refused early, and who is let in begins in time', async () => {
