@@ -222,7 +222,7 @@ describe('POST /v1/endpoints', () => {
       threads: null,
       maxDraftTokens: null,
       cpuSets: [],
-      inactiveTimeoutMs: null,
+      inactiveTimeoutMs: 600_000,
       isPinned: true,
       coldStartWaitMs: 0,
       autoscaling: {
@@ -261,8 +261,35 @@ describe('PATCH /v1/endpoints/{id}', () => {
       coldStartWaitMs: 7,
       inactiveTimeoutMs: null,
     })
+    const pinned = `sha256:${'0b'.repeat(32)}`
+    expect(await patch({ weights: ['int4'], digest: pinned })).toBe(200)
+    expect(endpoints.get('org/m').spec.variants).toEqual([{ ...int4, source: 'n', digest: pinned }])
     expect(await patch({})).toBe(400)
     expect(await patch({ hardware: 'cpu_1x_avx512' })).toBe(400)
-    expect(endpoints.changes).toHaveLength(3)
+    expect(endpoints.changes).toHaveLength(4)
+  })
+
+  it('leaves variants of different sources apart', async () => {
+    const payload = { model: 'm', name: 'm', weights: ['int8', 'int4'] }
+    await server.app.inject({ method: 'POST', url: '/v1/endpoints', payload })
+    const { id, spec } = endpoints.get('m')
+    const [int8, int4] = spec.variants.map((variant, at) => ({
+      ...variant,
+      source: `source-${at}`,
+      digest: `sha256:${`0${at}`.repeat(32)}`,
+      qualityKl: 0.01,
+    }))
+    if (int8 === undefined || int4 === undefined) throw new Error('variants are missing')
+    const declared = { ...spec, variants: [int8, int4] }
+    endpoints.endpoints.set(id, { ...endpoints.get(id), spec: declared })
+    const patch = (body: object) =>
+      server.app.inject({ method: 'PATCH', url: '/v1/endpoints/m', payload: body })
+    await patch({ weights: ['int4', 'int8'] })
+    expect(endpoints.get('m').spec.variants).toEqual([int4, int8])
+    await patch({ model: 'source-1' })
+    expect(endpoints.get('m').spec.variants).toEqual([
+      int4,
+      { ...int8, source: 'source-1', digest: null, qualityKl: null },
+    ])
   })
 })

@@ -2,9 +2,14 @@
 
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
-import type { AliasSpec, Quantization } from '../../../deployment/endpoints/endpoint-spec.ts'
+import { NAME_EXPECTED, NAME_PATTERN } from '../../../deployment/endpoints/catalog-report.ts'
+import {
+  type AliasSpec,
+  QUANTIZATIONS,
+  type Quantization,
+} from '../../../deployment/endpoints/endpoint-spec.ts'
 import type { Administration } from '../../administration.ts'
-import { serverError } from '../../errors.ts'
+import { invalidValue, serverError } from '../../errors.ts'
 import { snakeCase } from '../../snake-case.ts'
 import { booleanField, field } from '../openai/fields.ts'
 import { changeView, listOf } from './admin-views.ts'
@@ -22,11 +27,7 @@ interface AliasBody {
   readonly retention?: AliasSpec['retention']
 }
 
-const QUANTIZATIONS: readonly Quantization[] = [
-  ...(['int4', 'int8', 'fp4', 'fp6', 'fp8', 'fp16', 'bf16', 'fp32', 'unknown'] as const),
-]
 const MAX_TARGETS = 32
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}$/
 const name = { type: 'string', minLength: 1, maxLength: 200 }
 
 const aliasSchema = Type.Object(
@@ -110,15 +111,8 @@ export function aliasRoutes(app: FastifyInstance, { endpoints }: Administration)
 }
 
 function aliasOf(alias: string, body: AliasBody): AliasSpec {
-  if (!NAME.test(alias)) {
-    throw serverError('SERVER_INVALID_VALUE', {
-      param: 'name',
-      details: {
-        param: 'name',
-        expected: 'up to 200 letters, digits and ._/:-, the first a letter or digit',
-        got: `a string of length ${alias.length}`,
-      },
-    })
+  if (!NAME_PATTERN.test(alias)) {
+    throw invalidValue('name', NAME_EXPECTED, `a string of length ${alias.length}`)
   }
   return {
     name: alias,

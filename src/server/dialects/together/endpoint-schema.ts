@@ -5,6 +5,7 @@
 
 import { type TSchema, Type } from 'typebox'
 import { WEIGHT_FORMATS, type WeightFormat } from '../../../base/weights-choice.ts'
+import { NAME_EXPECTED, NAME_PATTERN } from '../../../deployment/endpoints/catalog-report.ts'
 import { booleanField, type Fields, field, integerField, MAX_COUNT } from '../openai/fields.ts'
 
 /** What both bodies may hold. */
@@ -44,11 +45,10 @@ export interface ListEndpointsQuery {
 }
 
 export const MAX_REPLICAS = 64
-const MAX_INACTIVE_MINUTES = 525_600
+/** Thirty days, as in a configuration file. */
+const MAX_INACTIVE_MINUTES = 43_200
 const MAX_WAIT_MS = 3_600_000
 const MAX_BYTES = Number.MAX_SAFE_INTEGER
-/** As `EndpointSpec.name`. */
-const NAME = '^[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}$'
 
 /** The one place there is. */
 export const AVAILABILITY_ZONE = 'local'
@@ -89,7 +89,7 @@ const commonFields: Fields = {
   inactive_timeout: integerField(
     0,
     MAX_INACTIVE_MINUTES,
-    'Minutes without a request after which it gives up its memory; the next request brings it back. 0 or null: never.',
+    'Minutes without a request after which it gives up its memory; the next request brings it back. 0 or null: never. Default: dedicated never, serverless 10.',
   ),
   state: Type.Optional(
     field('STARTED or STOPPED', 'STOPPED endpoints refuse requests and hold no memory.', {
@@ -145,9 +145,9 @@ export const createEndpointSchema: TSchema = Type.Object(
       }),
     ),
     name: textField(
-      'up to 200 letters, digits and ._/:-, the first a letter or digit',
+      NAME_EXPECTED,
       'Ours: name in requests. Default: the model’s, with eight random digits.',
-      { pattern: NAME },
+      { pattern: NAME_PATTERN.source },
     ),
     type: Type.Optional(
       field('dedicated or serverless', 'Ours: dedicated (default) or serverless.', {

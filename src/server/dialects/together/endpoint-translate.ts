@@ -6,12 +6,12 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import type { WeightFormat } from '../../../base/weights-choice.ts'
-import { SOURCE_WEIGHTS } from '../../../base/weights-choice.ts'
+import { SOURCE_WEIGHTS, type WeightFormat } from '../../../base/weights-choice.ts'
 import {
   DEFAULT_COLD_START_WAIT_MS,
   DEFAULT_RETENTION,
   defaultAutoscaling,
+  defaultInactiveTimeoutMs,
 } from '../../../deployment/endpoints/endpoint-defaults.ts'
 import type {
   AutoscalingSpec,
@@ -41,7 +41,9 @@ export function specOf(body: CreateEndpointBody, machine: MachineFacts): Endpoin
     name: body.name ?? generatedName(model),
     displayName: body.display_name ?? null,
     mode,
-    variants: variantsOf(model, body.weights ?? ['source'], body.digest ?? null),
+    variants: (body.weights ?? ['source']).map((format) =>
+      newVariant(format, { source: model, digest: body.digest ?? null }),
+    ),
     state: body.state ?? 'STARTED',
     kvMemoryBytes: body.kv_memory_bytes ?? null,
     maxContextTokens: body.max_context_tokens ?? null,
@@ -50,7 +52,10 @@ export function specOf(body: CreateEndpointBody, machine: MachineFacts): Endpoin
     threads: (hardware ?? null) === null ? null : threadsOf(machine, hardware as string),
     maxDraftTokens: body.disable_speculative_decoding === true ? 0 : null,
     cpuSets: [],
-    inactiveTimeoutMs: timeoutOf(body.inactive_timeout ?? null),
+    inactiveTimeoutMs:
+      body.inactive_timeout === undefined
+        ? defaultInactiveTimeoutMs(mode)
+        : timeoutOf(body.inactive_timeout),
     isPinned: body.pinned ?? false,
     coldStartWaitMs: body.cold_start_wait_ms ?? DEFAULT_COLD_START_WAIT_MS,
     autoscaling: autoscalingOf(body, defaultAutoscaling(mode)),
@@ -64,14 +69,7 @@ export type EndpointPatch = Partial<Omit<EndpointSpec, 'name' | 'mode'>>
 /** What is given and nothing else; `null` sets a field back where it stands for something, else it is as if absent. */
 export function patchOf(body: UpdateEndpointBody, { spec }: EndpointStatus): EndpointPatch {
   const has = (name: keyof UpdateEndpointBody): boolean => body[name] !== undefined
-  const [first] = spec.variants
   const changesWeights = has('model') || has('weights') || has('digest')
-  const formats = body.weights ?? spec.variants.map(({ weights }) => weights.format)
-  const digest = has('digest')
-    ? (body.digest ?? null)
-    : has('model')
-      ? null
-      : (first?.digest ?? null)
   return {
     ...(has('autoscaling') ? { autoscaling: autoscalingOf(body, spec.autoscaling) } : {}),
     ...(has('display_name') ? { displayName: body.display_name ?? null } : {}),
@@ -79,9 +77,7 @@ export function patchOf(body: UpdateEndpointBody, { spec }: EndpointStatus): End
       ? { inactiveTimeoutMs: timeoutOf(body.inactive_timeout ?? null) }
       : {}),
     ...((body.state ?? null) === null ? {} : { state: body.state as EndpointSpec['state'] }),
-    ...(changesWeights
-      ? { variants: variantsOf(body.model ?? first?.source ?? '', formats, digest, spec.variants) }
-      : {}),
+    ...(changesWeights ? { variants: changedVariants(body, spec.variants) } : {}),
     ...(has('kv_memory_bytes') ? { kvMemoryBytes: body.kv_memory_bytes ?? null } : {}),
     ...(has('max_context_tokens') ? { maxContextTokens: body.max_context_tokens ?? null } : {}),
     ...(has('max_sequences') ? { maxNumSeqs: body.max_sequences ?? null } : {}),
@@ -122,23 +118,37 @@ export function listedEndpoint({ id, spec, state, createdAt }: EndpointStatus): 
   }
 }
 
-/** Variants keep what was measured of them when only their source changes. */
-function variantsOf(
-  source: string,
-  formats: readonly WeightFormat[],
-  digest: string | null,
-  before: readonly VariantSpec[] = [],
+function newVariant(
+  format: WeightFormat,
+  origin: Pick<VariantSpec, 'source' | 'digest'>,
+): VariantSpec {
+  const weights = { ...SOURCE_WEIGHTS, format }
+  return { name: format, ...origin, weights, activations: 'int8', kvDtype: null, qualityKl: null }
+}
+
+/** Those that stay keep everything but what was asked to change, and what was measured of other weights. */
+function changedVariants(
+  { model, weights, digest }: UpdateEndpointBody,
+  before: readonly VariantSpec[],
 ): VariantSpec[] {
-  return formats.map((format) => {
-    const known = before.find(({ weights }) => weights.format === format)
+  const [first] = before
+  const formats = weights ?? null
+  const wanted =
+    formats === null
+      ? before
+      : formats.map(
+          (format) =>
+            before.find((variant) => variant.weights.format === format) ??
+            newVariant(format, { source: first?.source ?? '', digest: first?.digest ?? null }),
+        )
+  return wanted.map((variant) => {
+    const source = model ?? variant.source
+    const hasMoved = source !== variant.source
     return {
-      name: known?.name ?? format,
+      ...variant,
       source,
-      digest,
-      weights: known?.weights ?? { ...SOURCE_WEIGHTS, format },
-      activations: known?.activations ?? 'int8',
-      kvDtype: known?.kvDtype ?? null,
-      qualityKl: known?.source === source ? known.qualityKl : null,
+      digest: digest === undefined ? (hasMoved ? null : variant.digest) : digest,
+      qualityKl: hasMoved ? null : variant.qualityKl,
     }
   })
 }
