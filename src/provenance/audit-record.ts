@@ -5,10 +5,11 @@
  *
  * I1 no text of a prompt, an answer, a stop string or an error's details is in a record; token ids are not either.
  * I2 every field is always present, `null` when unknown, so that a reader can tell missing from empty.
- * I3 meaning never changes within a `version`.
+ * I3 meaning never changes within a `version`. 2 tells the endpoint: its fields at the end, and what a variant of it says
+ *    of revision, quantization and configuration in the fields that 1 filled from the model.
  */
 
-export const AUDIT_RECORD_VERSION = 1
+export const AUDIT_RECORD_VERSION = 2
 
 export type AuditOutcome = 'completed' | 'cancelled' | 'failed' | 'refused'
 
@@ -61,6 +62,7 @@ export interface AuditRecord {
   readonly resolvedModel: string | null
   /** Digest of the weights that answered. */
   readonly modelRevision: string | null
+  /** Format such as `Q4_1`; of an endpoint's variant the word that requests use, such as `int4`. */
   readonly quantization: string | null
   readonly servingConfigDigest: string | null
   readonly systemFingerprint: string | null
@@ -80,9 +82,17 @@ export interface AuditRecord {
   readonly cacheKey: string | null
   /** One a choice, in the order of their index: `stop`, `length`, `cancelled` or `error`. */
   readonly finishReasons: readonly string[]
-  /** Models or replicas that were tried before the one that answered; empty while nothing falls back. */
+  /** What was passed over before the endpoint that answered, each with its reason; empty = the first choice answered. */
   readonly fallbackEvents: readonly string[]
   readonly latencies: AuditLatencies
+  /** Who served it; `null` for a server of one model, and for what was refused before. */
+  readonly endpoint: string | null
+  readonly variant: string | null
+  /** Why that variant of that endpoint, in one sentence. */
+  readonly variantReason: string | null
+  readonly region: string | null
+  /** `none`: nothing of the request is kept but this record, which holds no text. */
+  readonly retentionMode: 'none' | 'standard' | null
 }
 
 /** Written once at start: every setting with its value, so that later records can be read without this machine. */

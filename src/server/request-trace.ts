@@ -11,6 +11,7 @@
 import type { Clock } from '../base/clock.ts'
 import { affinityKey } from '../deployment/cache-domain.ts'
 import type { ModelCard } from '../deployment/deployments.ts'
+import type { ServedBy } from '../deployment/endpoints/routing.ts'
 import type { GenerationRequest, GenerationTiming } from '../deployment/generation.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import {
@@ -58,6 +59,8 @@ export class RequestTrace {
   #card: ModelCard | null = null
   #requests: readonly GenerationRequest[] = []
   #systemFingerprint: string | null = null
+  #served: ServedBy | null = null
+  #fallbacks: readonly string[] = []
   #promptTokens: number | null = null
   #completionTokens = 0
   #cachedPromptTokens: number | null = null
@@ -107,6 +110,8 @@ export class RequestTrace {
     const promptTokens = events.reduce((sum, event) => sum + event.promptTokenIds.length, 0)
     this.#promptTokens = promptTokens
     this.#systemFingerprint = events[0]?.systemFingerprint ?? null
+    this.#served = events[0]?.served ?? null
+    this.#fallbacks = [...new Set(events.flatMap(({ served }) => served?.fallbacks ?? []))]
     this.#metrics.promptTokens.inc(this.#labels, promptTokens)
   }
 
@@ -197,6 +202,7 @@ export class RequestTrace {
   #record({ outcome, httpStatus, errorCode }: Settlement): AuditRecord {
     const request = this.#requests[0]
     const cached = this.#cachedPromptTokens
+    const served = this.#served
     return {
       type: 'request',
       version: AUDIT_RECORD_VERSION,
@@ -208,10 +214,10 @@ export class RequestTrace {
       errorCode,
       isStreamed: this.#isStreamed,
       requestedAlias: this.#requestedAlias,
-      resolvedModel: this.#card?.id ?? null,
-      modelRevision: this.#card?.digest ?? null,
-      quantization: this.#card?.quantization ?? null,
-      servingConfigDigest: this.#card?.servingConfigDigest ?? null,
+      resolvedModel: served?.endpoint ?? this.#card?.id ?? null,
+      modelRevision: served?.modelRevision ?? this.#card?.digest ?? null,
+      quantization: served?.quantization ?? this.#card?.quantization ?? null,
+      servingConfigDigest: served?.servingConfigDigest ?? this.#card?.servingConfigDigest ?? null,
       systemFingerprint: this.#systemFingerprint,
       seed: request?.seed?.toString() ?? null,
       sampling: request === undefined ? null : auditSampling(request),
@@ -224,7 +230,7 @@ export class RequestTrace {
       cacheStatus: cached === null ? null : cached > 0 ? 'hit' : 'miss',
       cacheKey: request === undefined ? null : affinityKey(request),
       finishReasons: this.#finishReasons.map((reason) => reason ?? 'error'),
-      fallbackEvents: [],
+      fallbackEvents: this.#fallbacks,
       latencies: {
         totalMs: this.elapsedMs,
         firstTokenMs: this.#firstTokenMs,
@@ -232,6 +238,11 @@ export class RequestTrace {
         prefillMs: this.#timing?.prefillMs ?? null,
         decodeMs: this.#timing?.decodeMs ?? null,
       },
+      endpoint: served?.endpoint ?? null,
+      variant: served?.variant ?? null,
+      variantReason: served?.reason ?? null,
+      region: served?.region ?? null,
+      retentionMode: served?.retention ?? null,
     }
   }
 }

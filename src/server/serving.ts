@@ -23,6 +23,7 @@ import type { PromptEvent } from './event-merger.ts'
 import { type GenerationRun, type StartedEvent, startGeneration } from './generation-run.ts'
 import type { InFlight } from './in-flight.ts'
 import type { RequestTrace, Settlement } from './request-trace.ts'
+import { servedHeaders } from './served-headers.ts'
 import type { ServerConfig } from './server-config.ts'
 import type { Timers } from './timers.ts'
 
@@ -87,6 +88,7 @@ export async function serve(
       stream?.open(),
     )
     trace.started(run.started)
+    if (stream?.isOpen !== true) reply.headers(servedHeaders(run.started))
     const answering = { context, plan, run, trace, request, reply, signal }
     if (stream === null) await answerWhole(answering)
     else await answerStream(answering, stream)

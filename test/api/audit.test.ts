@@ -31,7 +31,7 @@ it('a record says who asked what of which weights, and what came of it', async (
   expect(server.audit.entries).toEqual([
     {
       type: 'request',
-      version: 1,
+      version: 2,
       requestId: 'r-1',
       responseId: response.json().id,
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
@@ -80,6 +80,11 @@ it('a record says who asked what of which weights, and what came of it', async (
         prefillMs: 2,
         decodeMs: 3,
       },
+      endpoint: null,
+      variant: null,
+      variantReason: null,
+      region: null,
+      retentionMode: null,
     },
   ])
 })

@@ -6,6 +6,7 @@
  */
 
 import type { Deployments, HealthReport, ModelCard } from '../../src/deployment/deployments.ts'
+import type { ServedBy } from '../../src/deployment/endpoints/routing.ts'
 import type {
   FinishReason,
   GenerationEvent,
@@ -44,6 +45,7 @@ export interface FakeScript {
   pieces?: readonly string[]
   finish?: FinishReason
   cachedPromptTokens?: number
+  served?: ServedBy
 }
 
 export class FakeDeployments implements Deployments {
@@ -110,6 +112,7 @@ export class FakeDeployments implements Deployments {
       systemFingerprint: 'fp_fake',
       promptTokenIds: Int32Array.from(promptIds),
       promptText: request.input.kind === 'text' ? request.input.text : null,
+      ...(this.script.served === undefined ? {} : { served: this.script.served }),
     }
     if (request.sampling.promptLogprobs !== null) {
       const count = request.sampling.promptLogprobs

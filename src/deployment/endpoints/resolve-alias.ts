@@ -50,7 +50,7 @@ export function resolveAlias(
     left = judged.filter((target) => target.rejected === null)
   }
   const ranked = rank(name, left, constraints)
-  const missing = (constraints?.order ?? []).flatMap((one) => absent(one, view))
+  const missing = (constraints?.order ?? []).filter((one) => !isPresent(one, view))
   return available(name, ranked, { rejected, missing })
 }
 
@@ -68,7 +68,7 @@ function demandsOf(constraints: RoutingConstraints | null): readonly Demand[] {
   const { only, ignore, quantizations, requiresNoRetention } = constraints
   const demands: Demand[] = []
   if (only !== null) {
-    const names = `provider.only names ${only.join(', ')}`
+    const names = `provider.only names ${shownNames(only)}`
     demands.push(endpointDemand('provider.only', names, ({ facts }) => isNamed(only, facts.name)))
   }
   if (ignore.length > 0) {
@@ -178,7 +178,7 @@ function available(
     }
     const before = rejected.filter((one) => one.place < place)
     const fallbacks = [
-      ...missing,
+      ...(missing.length === 0 ? [] : [`${shownNames(missing)}: not served here`]),
       ...before.map((one) => `${one.facts.name}: ${one.rejected}`),
       ...down.map((one) => `${one.facts.name}: ${one.facts.unavailable?.reason}`),
     ]
@@ -193,17 +193,23 @@ function isNamed(names: readonly string[], endpoint: string): boolean {
   return names.includes(endpoint) || names.includes(LOCAL_PROVIDER)
 }
 
-function absent(name: string, view: CatalogView): string[] {
-  const isKnown = name === LOCAL_PROVIDER || view.endpoints.has(name)
-  return isKnown ? [] : [`${name}: named in provider.order, and not served here`]
+function isPresent(name: string, view: CatalogView): boolean {
+  return name === LOCAL_PROVIDER || view.endpoints.has(name)
 }
 
 const MAX_SHOWN = 5
+const MAX_NAME_LENGTH = 64
+
+/** A caller's names, bounded: they end in records and headers. */
+function shownNames(names: readonly string[]): string {
+  const shown = names.slice(0, MAX_SHOWN).map((name) => name.slice(0, MAX_NAME_LENGTH))
+  const more = names.length > MAX_SHOWN ? ` and ${names.length - MAX_SHOWN} more` : ''
+  return `${shown.join(', ')}${more}`
+}
 
 function unknownModel(model: string, view: CatalogView): ServingError {
   const names = [...view.aliases.keys(), ...view.endpoints.keys()]
-  const more = names.length > MAX_SHOWN ? ` and ${names.length - MAX_SHOWN} more` : ''
-  const served = `${names.slice(0, MAX_SHOWN).join(', ') || 'nothing'}${more}`
+  const served = shownNames(names) || 'nothing'
   return deploymentError('DEPLOYMENT_UNKNOWN_MODEL', { param: 'model', details: { model, served } })
 }
 

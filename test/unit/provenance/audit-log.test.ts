@@ -14,7 +14,10 @@ import {
   type AuditLogOptions,
   DEFAULT_AUDIT_OPTIONS,
 } from '../../../src/provenance/audit-log.ts'
-import type { ConfigurationRecord } from '../../../src/provenance/audit-record.ts'
+import {
+  AUDIT_RECORD_VERSION,
+  type ConfigurationRecord,
+} from '../../../src/provenance/audit-record.ts'
 import { ManualClock } from '../../support/manual-clock.ts'
 
 let folder: string
@@ -28,7 +31,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }))
 
 const entry = (serial: number, padding = ''): ConfigurationRecord => ({
   type: 'configuration',
-  version: 1,
+  version: AUDIT_RECORD_VERSION,
   time: '2026-01-01T00:00:00.000Z',
   settings: { serial, padding },
 })

@@ -13,6 +13,8 @@ import type { StartedEvent } from '../../generation-run.ts'
 import type { BodyTranslator, StreamTranslator } from '../../serving.ts'
 import { Choices, wireFinishReason } from './choices.ts'
 import { chatLogprobs, promptLogprobs } from './logprobs.ts'
+import type { ProviderBody } from './provider-schema.ts'
+import { providerOf, servedOf } from './served-answer.ts'
 import type { TierAnswer } from './service-tiers.ts'
 import { UsageSum } from './usage.ts'
 
@@ -25,6 +27,8 @@ export interface ChatAnswerOptions {
   readonly returnsTokenIds: boolean
   readonly includesUsage: boolean
   readonly serviceTier: TierAnswer
+  /** What the request said of who may serve it; `null` = nothing, and nothing is said back. */
+  readonly provider: ProviderBody | null
 }
 
 function envelope(options: ChatAnswerOptions, started: StartedEvent, object: string): object {
@@ -33,6 +37,7 @@ function envelope(options: ChatAnswerOptions, started: StartedEvent, object: str
     object,
     created: options.created,
     model: started.modelId,
+    ...providerOf(options.provider, started),
     ...options.serviceTier,
     system_fingerprint: started.systemFingerprint,
   }
@@ -61,6 +66,7 @@ export function chatBody(options: ChatAnswerOptions, started: StartedEvent): Bod
         usage: choices.usage.body(),
         ...(entries === null ? {} : { prompt_logprobs: promptLogprobs(entries) }),
         ...promptTokenIds,
+        ...servedOf(options.provider, started),
       }
     },
   }
@@ -81,7 +87,8 @@ export function chatStream(options: ChatAnswerOptions, started: StartedEvent): S
       Array.from({ length: options.numChoices }, (_, index) => {
         const ids = options.returnsTokenIds ? { prompt_token_ids: [...started.promptTokenIds] } : {}
         const delta = { role: 'assistant', content: '', refusal: null }
-        return chunk({ index, delta, logprobs: null, finish_reason: null, ...ids }, ids)
+        const extra = { ...ids, ...(index === 0 ? servedOf(options.provider, started) : {}) }
+        return chunk({ index, delta, logprobs: null, finish_reason: null, ...ids }, extra)
       }),
     translate: ({ event }: PromptEvent) => {
       switch (event.type) {

@@ -44,6 +44,7 @@ function chatPlan(
     returnsTokenIds: body.return_token_ids === true,
     includesUsage: body.stream_options?.include_usage === true,
     serviceTier: tierAnswer(body.service_tier ?? null),
+    provider: body.provider ?? null,
   }
   return {
     requests: [request],

@@ -19,6 +19,8 @@ import {
   promptLogprobs,
   withTop,
 } from './logprobs.ts'
+import type { ProviderBody } from './provider-schema.ts'
+import { providerOf, servedOf } from './served-answer.ts'
 import type { TierAnswer } from './service-tiers.ts'
 import { UsageSum } from './usage.ts'
 
@@ -42,6 +44,8 @@ export interface CompletionsAnswerOptions {
   /** False when `max_tokens` is 0. */
   readonly hasAnswer: boolean
   readonly serviceTier: TierAnswer
+  /** What the request said of who may serve it; `null` = nothing, and nothing is said back. */
+  readonly provider: ProviderBody | null
   /** `null` without `echo`. */
   readonly echo: readonly EchoedPrompt[] | null
 }
@@ -82,6 +86,7 @@ export function completionsBody(
         all.choices.map((choice, index) => choiceBody(prompt, choice, index, all)),
       ),
       usage: choices.usage.body(options.hasAnswer),
+      ...servedOf(options.provider, started[0]),
     }),
   }
 }
@@ -102,6 +107,7 @@ class CompletionsStream implements StreamTranslator {
   readonly #logprobs: (CompletionLogprobs | undefined)[] = []
   readonly #hasSentPromptIds = new Set<number>()
   readonly #hasEchoed = new Set<number>()
+  #hasToldServed = false
 
   constructor(options: CompletionsAnswerOptions, started: readonly StartedEvent[]) {
     this.#options = options
@@ -177,7 +183,9 @@ class CompletionsStream implements StreamTranslator {
   #chunk(prompt: number, index: number, choice: object, tokenIds: readonly number[]): object {
     const ids = this.#options.returnsTokenIds ? this.#tokenIds(prompt, index, tokenIds) : {}
     const usage = this.#options.includesUsage ? { usage: null } : {}
-    return { ...this.#base, choices: [{ index, ...choice, ...ids }], ...usage }
+    const served = this.#hasToldServed ? {} : servedOf(this.#options.provider, this.#started[0])
+    this.#hasToldServed = true
+    return { ...this.#base, choices: [{ index, ...choice, ...ids }], ...usage, ...served }
   }
 
   /** vLLM sends the prompt's ids with a choice's first chunk. */
@@ -197,6 +205,7 @@ function envelope(options: CompletionsAnswerOptions, started: readonly StartedEv
     object: 'text_completion',
     created: options.created,
     model: started[0]?.modelId,
+    ...providerOf(options.provider, started[0]),
     ...options.serviceTier,
     system_fingerprint: started[0]?.systemFingerprint,
   }

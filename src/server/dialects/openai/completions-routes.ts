@@ -57,6 +57,7 @@ function completionsPlan(
     includesUsage: body.stream_options?.include_usage === true,
     hasAnswer: body.max_tokens !== 0,
     serviceTier: tierAnswer(body.service_tier ?? null),
+    provider: body.provider ?? null,
     echo: body.echo === true ? echoedPrompts(deployments, requests, started) : null,
   })
   return {

@@ -218,7 +218,7 @@ describe('the order', () => {
       endpoint: 'b',
       variants: ['large'],
       reason: 'named in provider.order',
-      fallbacks: ['anthropic: named in provider.order, and not served here'],
+      fallbacks: ['anthropic: not served here'],
     })
   })
 
