@@ -2,12 +2,18 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface HttpServerUnderTest {
   readonly name: string
   readonly baseUrl: string
+  /** As the server calls it. */
   readonly model: string
+  /** Requests a second to begin the search with. */
+  readonly firstRate: number
+  /** Of the process that was started. */
+  readonly pid: number
   close(): Promise<void>
 }
 
@@ -16,7 +22,9 @@ export interface ServerCommand {
   readonly command: string
   readonly args: readonly string[]
   readonly port: number
-  readonly model: string
+  readonly firstRate: number
+  /** How often health is asked while it starts; default 200. */
+  readonly pollMs?: number
 }
 
 const START_TIMEOUT_MS = 120_000
@@ -36,14 +44,28 @@ export async function startServer(options: ServerCommand): Promise<HttpServerUnd
       child.kill('SIGKILL')
       throw new Error(`${options.name} did not start: ${stderr}`)
     }
-    await sleep(200)
+    await sleep(options.pollMs ?? 200)
   }
   return {
     name: options.name,
     baseUrl: `${origin}/v1`,
-    model: options.model,
+    model: await firstModel(origin),
+    firstRate: options.firstRate,
+    pid: child.pid ?? 0,
     close: () => end(child),
   }
+}
+
+async function firstModel(origin: string): Promise<string> {
+  const response = await fetch(`${origin}/v1/models`)
+  const { data } = (await response.json()) as { readonly data: readonly { readonly id: string }[] }
+  return data[0]?.id ?? ''
+}
+
+/** How Ingot is started by benchmarks: through its command, as users do. */
+export function ingotCommand(root: string, port: number, args: readonly string[]): ServerCommand {
+  const main = [join(root, 'bin/ingot.mjs'), 'serve', '--port', `${port}`, '--log-level', 'error']
+  return { name: 'ingot', command: process.execPath, args: [...main, ...args], port, firstRate: 4 }
 }
 
 async function isHealthy(origin: string): Promise<boolean> {

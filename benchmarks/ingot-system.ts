@@ -4,6 +4,7 @@
  */
 
 import type { SequenceId } from '../src/base/ids.ts'
+import type { EngineCore } from '../src/engine/engine-core.ts'
 import { DEFAULT_SAMPLING_PARAMS, type SamplingParams } from '../src/sampling/sampling-params.ts'
 import { loadEngine } from '../src/worker/load-engine.ts'
 import type { EngineDescription, EngineOptions } from '../src/worker/messages.ts'
@@ -23,42 +24,52 @@ export async function startIngot(options: EngineOptions, version: string): Promi
     version: `ingot ${version}, ONNX Runtime ${description.ortVersion}, kernels ${description.kernels}`,
     weights: `source formats, activations ${options.activations}, KV ${options.kvDtype}`,
     description,
-    run: async (request: BatchRequest): Promise<BatchMeasure> => {
+    run: (request) => {
       const firstId = nextId
-      nextId += request.prompts.length
-      const counts = new Int32Array(request.prompts.length)
-      const cacheDomain = new Int32Array(4)
-      const params = greedy(request.outputTokens)
-      for (const [index, prompt] of request.prompts.entries()) {
-        const id = (firstId + index) as SequenceId
-        core.add({ id, promptIds: Int32Array.from(prompt), params, choice: 0, cacheDomain, ...WHO })
-      }
-      const startMs = performance.now()
-      let firstMs = 0
-      let tokensAtFirst = 0
-      let total = 0
-      let numStarted = 0
-      while (core.hasWork) {
-        const { updates } = await core.step()
-        for (const update of updates) {
-          if (update.error !== null) throw new Error(update.error.message)
-          const index = update.id - firstId
-          if (counts[index] === 0 && update.tokenIds.length > 0) numStarted += 1
-          counts[index] = (counts[index] ?? 0) + update.tokenIds.length
-          total += update.tokenIds.length
-        }
-        if (firstMs === 0 && numStarted === counts.length) {
-          firstMs = performance.now()
-          tokensAtFirst = total
-        }
-      }
-      return {
-        prefillSeconds: (firstMs - startMs) / 1000,
-        decodeSeconds: (performance.now() - firstMs) / 1000,
-        decodeTokens: total - tokensAtFirst,
-      }
+      nextId += request.prompts.length + (request.late?.length ?? 0)
+      return runBatch(core, request, firstId)
     },
     close: () => executor.close(),
+  }
+}
+
+async function runBatch(
+  core: EngineCore,
+  request: BatchRequest,
+  firstId: number,
+): Promise<BatchMeasure> {
+  const { prompts, late = [] } = request
+  const counts = new Int32Array(prompts.length + late.length)
+  const add = (prompt: readonly number[], index: number, maxTokens: number) => {
+    const what = { id: (firstId + index) as SequenceId, promptIds: Int32Array.from(prompt) }
+    const params = greedy(maxTokens)
+    core.add({ ...what, params, choice: 0, cacheDomain: new Int32Array(4), ...WHO })
+  }
+  for (const [index, prompt] of prompts.entries()) add(prompt, index, request.outputTokens)
+  const startMs = performance.now()
+  let firstMs = 0
+  let tokensAtFirst = 0
+  let total = 0
+  let numStarted = 0
+  while (core.hasWork) {
+    const { updates } = await core.step()
+    for (const update of updates) {
+      if (update.error !== null) throw new Error(update.error.message)
+      const index = update.id - firstId
+      if (counts[index] === 0 && update.tokenIds.length > 0) numStarted += 1
+      counts[index] = (counts[index] ?? 0) + update.tokenIds.length
+      total += update.tokenIds.length
+    }
+    if (firstMs === 0 && numStarted === prompts.length) {
+      firstMs = performance.now()
+      tokensAtFirst = total
+      for (const [index, prompt] of late.entries()) add(prompt, prompts.length + index, 1)
+    }
+  }
+  return {
+    prefillSeconds: (firstMs - startMs) / 1000,
+    decodeSeconds: (performance.now() - firstMs) / 1000,
+    decodeTokens: total - tokensAtFirst,
   }
 }
 

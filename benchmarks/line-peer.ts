@@ -5,7 +5,12 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
-import type { BatchMeasure, BatchRequest, BenchSystem } from './bench-system.ts'
+import {
+  type BatchMeasure,
+  type BatchRequest,
+  type BenchSystem,
+  CannotMeasure,
+} from './bench-system.ts'
 
 export interface LinePeerOptions {
   readonly name: string
@@ -42,7 +47,9 @@ export async function startLinePeer(options: LinePeerOptions): Promise<BenchSyst
     weights: options.weights,
     run: async (request: BatchRequest) => {
       child.stdin.write(`${JSON.stringify(request)}\n`)
-      return (await lines.next()) as BatchMeasure
+      const answer = (await lines.next()) as BatchMeasure | { readonly error: string }
+      if ('error' in answer) throw new CannotMeasure(answer.error)
+      return answer
     },
     close: async () => {
       child.stdin.end()

@@ -5,7 +5,7 @@
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import type { BatchRequest, BenchSystem } from './bench-system.ts'
+import { type BatchRequest, type BenchSystem, CannotMeasure } from './bench-system.ts'
 
 const run = promisify(execFile)
 
@@ -33,6 +33,9 @@ export async function startLlamaCpp(options: LlamaCppOptions): Promise<BenchSyst
     version: `llama.cpp ${version}`,
     weights: options.weights,
     run: async (request: BatchRequest) => {
+      if (request.late !== undefined) {
+        throw new CannotMeasure('llama-batched-bench adds no prompt to a running batch')
+      }
       const numSeqs = request.prompts.length
       const promptTokens = request.prompts[0]?.length ?? 0
       const context = numSeqs * (promptTokens + request.outputTokens + 8)

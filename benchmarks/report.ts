@@ -1,8 +1,12 @@
 /** The printed table and the kept record of one run. Formats; measures nothing. */
 
 import { mkdirSync, writeFileSync } from 'node:fs'
+import type { LimitVerdict, RatioVerdict } from './judge.ts'
+import type { MachineLimits } from './limits.ts'
 import type { MachineRecord } from './machine.ts'
+import type { QualityBeside } from './quality.ts'
 import type { Spread } from './statistics.ts'
+import type { WorkPerToken } from './work-per-token.ts'
 
 export interface SystemRecord {
   readonly name: string
@@ -13,12 +17,13 @@ export interface SystemRecord {
 export interface TrialResult {
   readonly trial: string
   readonly system: string
-  readonly figure: 'decode' | 'prefill'
+  readonly figure: 'decode' | 'prefill' | 'mixed'
   readonly numSeqs: number
   readonly promptTokens: number
   readonly outputTokens: number
   /** Tokens per second over the whole batch. */
   readonly tokensPerSecond: Spread
+  /** Counted ones. */
   readonly rounds: number
 }
 
@@ -31,6 +36,14 @@ export interface BenchRecord {
   readonly systems: readonly SystemRecord[]
   readonly results: readonly TrialResult[]
   readonly skipped: readonly string[]
+  /** Of a preset. */
+  readonly question?: string
+  readonly ratios?: readonly RatioVerdict[]
+  /** Absent when not measured. */
+  readonly limits?: MachineLimits
+  readonly work?: WorkPerToken | null
+  readonly shares?: readonly LimitVerdict[]
+  readonly quality?: QualityBeside
 }
 
 /** One row a trial, one column a system, each with its median and its ratio to the first system's. */

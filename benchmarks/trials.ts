@@ -6,8 +6,12 @@ export interface BatchTrial {
   readonly numSeqs: number
   readonly promptTokens: number
   readonly outputTokens: number
-  /** Which of the two figures answers the question. */
-  readonly figure: 'decode' | 'prefill'
+  /** A prompt of this many tokens is added when every sequence has its first token; absent = none. */
+  readonly latePromptTokens?: number
+  /** Which figure answers the question: output tokens, prompt tokens, or both from the late prompt on. */
+  readonly figure: 'decode' | 'prefill' | 'mixed'
+  /** Seconds rather than fractions of one: measured in two rounds at most, and not in the warm-up. */
+  readonly isLong: boolean
 }
 
 const decode = (numSeqs: number, promptTokens = 128, outputTokens = 64): BatchTrial => ({
@@ -17,6 +21,7 @@ const decode = (numSeqs: number, promptTokens = 128, outputTokens = 64): BatchTr
   promptTokens,
   outputTokens,
   figure: 'decode',
+  isLong: numSeqs * promptTokens > 4096,
 })
 
 const prefill = (promptTokens: number, numSeqs = 1): BatchTrial => ({
@@ -26,9 +31,24 @@ const prefill = (promptTokens: number, numSeqs = 1): BatchTrial => ({
   promptTokens,
   outputTokens: 1,
   figure: 'prefill',
+  isLong: numSeqs * promptTokens >= 4096,
 })
 
-/** The first record: what the foundation promises to print. */
+const mixed = (numSeqs: number, latePromptTokens: number): BatchTrial => ({
+  name: `mixed-${numSeqs}+${latePromptTokens}`,
+  question: `tokens per second, prompt and output, of ${numSeqs} sequences decoding while a prompt of ${latePromptTokens} is computed`,
+  numSeqs,
+  promptTokens: 128,
+  outputTokens: 64,
+  latePromptTokens,
+  figure: 'mixed',
+  isLong: false,
+})
+
+/** A context of 8,192: the longest prompt whose answer still fits SmolLM2's limit of 8,192. */
+export const LONGEST_PROMPT = 8000
+
+/** What `npm run bench` measures unless told otherwise. */
 export const THROUGHPUT_TRIALS: readonly BatchTrial[] = [
   decode(1),
   decode(4),
@@ -36,17 +56,42 @@ export const THROUGHPUT_TRIALS: readonly BatchTrial[] = [
   decode(32),
   prefill(128),
   prefill(512),
+]
+
+/** The shapes that targets are stated for, at 4 bits. */
+export const TARGET_TRIALS: readonly BatchTrial[] = [
+  ...THROUGHPUT_TRIALS,
+  decode(64),
+  mixed(16, 1024),
+  decode(1, 2048),
+  prefill(4096),
+  decode(1, LONGEST_PROMPT),
+]
+
+/** Shorter, for the other formats and models: one of each kind. */
+export const BRIEF_TRIALS: readonly BatchTrial[] = [
+  decode(1),
+  decode(4),
+  decode(16),
+  decode(32),
+  prefill(512),
+]
+
+export const ALL_TRIALS: readonly BatchTrial[] = [
+  ...TARGET_TRIALS,
   prefill(128, 4),
   prefill(128, 16),
   prefill(128, 32),
 ]
 
-/** Long contexts and large batches, for the comparison with peers. */
-export const LONG_TRIALS: readonly BatchTrial[] = [
-  decode(64),
-  decode(1, 2048),
-  decode(1, 8000),
-  prefill(4096),
-]
-
-export const ALL_TRIALS: readonly BatchTrial[] = [...THROUGHPUT_TRIALS, ...LONG_TRIALS]
+/** @throws Error that names the trials there are */
+export function chooseTrials(names: string): readonly BatchTrial[] {
+  if (names === 'all') return ALL_TRIALS
+  return names.split(',').map((name) => {
+    const trial = ALL_TRIALS.find((known) => known.name === name)
+    if (trial !== undefined) return trial
+    throw new Error(
+      `unknown trial "${name}"; known: ${ALL_TRIALS.map((known) => known.name).join(', ')}`,
+    )
+  })
+}

@@ -1,4 +1,4 @@
-/** Writes docs/errors.md and docs/configuration.md from the built tables (`npm run docs`). */
+/** Writes docs/errors.md and docs/configuration.md from the built tables, README.md's figures from records (`npm run docs`). */
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,6 +18,7 @@ const { defaultText } = await load('dist/src/cli/config-flags.js')
 
 write('docs/errors.md', renderErrors(allErrorTables()))
 write('docs/configuration.md', renderConfiguration(OPTIONS, defaultText))
+await import('./generate-bench-table.mjs')
 
 function load(file) {
   return import(pathToFileURL(join(ROOT, file)).href)

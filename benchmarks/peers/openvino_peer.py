@@ -1,7 +1,8 @@
 """OpenVINO GenAI behind the harness's line protocol: one JSON object a line in, one out (see benchmarks/line-peer.ts).
 
-Start: openvino_peer.py MODEL.gguf THREADS. In: {"prompts": [[ids]], "outputTokens": n}. Out: prefill and decode seconds,
-where prefill ends when every sequence has its first token, and decode is the rest.
+Start: openvino_peer.py MODEL.gguf THREADS. In: {"prompts": [[ids]], "outputTokens": n}, and "late": [[ids]] for prompts that
+are added when every sequence has its first token. Out: prefill and decode seconds, where prefill ends when every sequence of
+"prompts" has its first token, and decode is the rest.
 """
 
 import json
@@ -13,28 +14,42 @@ import openvino as ov
 import openvino_genai as genai
 
 
+class Batch:
+    def __init__(self, pipeline, next_id):
+        self.pipeline, self.next_id, self.handles = pipeline, next_id, []
+        self.counts = []
+
+    def add(self, prompts, num_tokens):
+        config = genai.GenerationConfig()
+        config.max_new_tokens = num_tokens
+        config.ignore_eos = True
+        config.do_sample = False
+        for ids in prompts:
+            tensor = ov.Tensor(np.array([ids], dtype=np.int64))
+            self.handles.append(self.pipeline.add_request(self.next_id, tensor, config))
+            self.counts.append(0)
+            self.next_id += 1
+
+    def step(self):
+        self.pipeline.step()
+        for index, handle in enumerate(self.handles):
+            if handle.can_read():
+                self.counts[index] += sum(len(o.generated_ids) for o in handle.read().values())
+
+
 def run(pipeline, request, next_id):
-    config = genai.GenerationConfig()
-    config.max_new_tokens = request["outputTokens"]
-    config.ignore_eos = True
-    config.do_sample = False
-    handles = [
-        pipeline.add_request(next_id + index, ov.Tensor(np.array([ids], dtype=np.int64)), config)
-        for index, ids in enumerate(request["prompts"])
-    ]
-    counts = [0] * len(handles)
+    batch = Batch(pipeline, next_id)
+    batch.add(request["prompts"], request["outputTokens"])
     start = time.perf_counter()
     first = None
     while pipeline.has_non_finished_requests():
-        pipeline.step()
-        for index, handle in enumerate(handles):
-            if handle.can_read():
-                counts[index] += sum(len(o.generated_ids) for o in handle.read().values())
-        if first is None and all(counts):
-            first, at_first = time.perf_counter(), sum(counts)
+        batch.step()
+        if first is None and all(batch.counts):
+            first, at_first = time.perf_counter(), sum(batch.counts)
+            batch.add(request.get("late", []), 1)
     end = time.perf_counter()
-    first = first or end
-    return {"prefillSeconds": first - start, "decodeSeconds": end - first, "decodeTokens": sum(counts) - at_first}
+    tokens = sum(batch.counts) - at_first
+    return {"prefillSeconds": first - start, "decodeSeconds": end - first, "decodeTokens": tokens}
 
 
 def main():
@@ -48,7 +63,7 @@ def main():
     for line in sys.stdin:
         request = json.loads(line)
         result = run(pipeline, request, next_id)
-        next_id += len(request["prompts"])
+        next_id += len(request["prompts"]) + len(request.get("late", []))
         print(json.dumps(result), flush=True)
 
 

@@ -38,6 +38,8 @@ export interface VariantResult {
 export interface MeasureOptions {
   /** Each is computed from an empty cache. */
   readonly windows: readonly Int32Array[]
+  /** Position in a window from which predictions count, so that all have some context; default 0. */
+  readonly firstScored?: number
   readonly prefillTokens: number
   readonly decodeTokens: number
   readonly rounds: number
@@ -75,7 +77,7 @@ async function measureOne(
   reference: VariantEngine | null,
   options: MeasureOptions,
 ): Promise<VariantResult> {
-  const { windows, onProgress, signal } = options
+  const { windows, firstScored = 0, onProgress, signal } = options
   const losses: number[] = []
   const kls: number[] = []
   let numSame = 0
@@ -88,7 +90,7 @@ async function measureOne(
       const end = Math.min(window.length, start + rows)
       for (const executor of executors) await runRows(executor, window, start, end, true)
       // The last token of a window has nothing after it.
-      for (let at = start; at < Math.min(end, window.length - 1); at++) {
+      for (let at = Math.max(start, firstScored); at < Math.min(end, window.length - 1); at++) {
         const next = window[at + 1] ?? 0
         const row = logitsRow(engine.executor, at - start)
         if (reference === null) {
