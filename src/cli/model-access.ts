@@ -50,13 +50,18 @@ export async function openModelAccess(config: StoreConfig): Promise<ModelAccess>
         return await store.fetch(reference, {
           ...choices,
           onProgress: (stage, doneBytes, totalBytes) =>
-            progress.bytes(STAGES[stage] ?? stage, doneBytes, totalBytes),
+            progress.bytes(stageName(stage), doneBytes, totalBytes),
         })
       } finally {
         progress.stop()
       }
     },
   }
+}
+
+/** What a stage of the store is called for people. */
+export function stageName(stage: string): string {
+  return STAGES[stage] ?? stage
 }
 
 function referenceOf(written: string | null, catalog: Catalog): ModelReference {

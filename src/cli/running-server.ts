@@ -4,18 +4,14 @@
  * I1 whatever was opened is closed, in the opposite order, also when a later step of the start fails.
  */
 
-import { basename, join } from 'node:path'
+import { basename } from 'node:path'
 import type { Logger } from 'pino'
 import { loadNative } from '../../native/loader.ts'
 import { systemClock } from '../base/clock.ts'
-import type { ServingError } from '../base/errors.ts'
 import type { LoadedConfig } from '../config/load-config.ts'
 import type { AuditConfig, Choice, RuntimeConfig } from '../config/runtime-config.ts'
 import type { ModelCard } from '../deployment/deployments.ts'
 import type { ModelFacts } from '../deployment/model-facts.ts'
-import { type OpenedDeployment, openDeployment } from '../deployment/open-deployment.ts'
-import { SingleModelDeployments } from '../deployment/single-model-deployments.ts'
-import { superviseReplica } from '../deployment/supervised-replica.ts'
 import { createMetrics, type Metrics } from '../metrics/metrics.ts'
 import { watchProcess } from '../metrics/process-metrics.ts'
 import { diskFiles } from '../provenance/audit-files.ts'
@@ -25,18 +21,19 @@ import { buildServer } from '../server/app.ts'
 import { DEFAULT_SERVER_CONFIG, type ServerConfig } from '../server/server-config.ts'
 import type { ModelReference } from '../store/model-reference.ts'
 import type { StoredModel } from '../store/model-store.ts'
-import { createTokenizer } from '../text/tokenizer.ts'
-import { workerError } from '../worker/errors.ts'
 import type { EngineDescription } from '../worker/messages.ts'
-import type { SupervisorStatus } from '../worker/replica-supervisor.ts'
 import { listen } from './listen.ts'
+import { machineFacts } from './machine-facts.ts'
+import type { ModelAccess } from './model-access.ts'
+import { openSingle } from './open-single.ts'
 import { packageFiles } from './package-files.ts'
 import type { Progress } from './progress.ts'
-import { servedNames } from './served-names.ts'
 import { mergeChoices, startReport } from './start-report.ts'
 
 export interface ServerStart {
   readonly loaded: LoadedConfig
+  readonly access: ModelAccess
+  /** The model that was named. */
   readonly reference: ModelReference
   readonly stored: StoredModel
   readonly logger: Logger
@@ -76,41 +73,42 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       const numLost = await audit.close()
       if (numLost > 0) logger.error({ numLost }, 'audit records could not be written and are lost')
     })
-    let giveUp: (error: ServingError) => void = () => {}
-    const givenUp = new Promise<never>((_, reject) => {
-      giveUp = reject
-    })
-    // A first start that fails is told by `ready`.
-    givenUp.catch(() => {})
-    const opened = await open(start, metrics, giveUp)
-    closers.push(() => opened.deployment.close())
-    const { card } = opened.deployment
-    const decided = [...opened.plan.choices, ...namesChoice(config.model.servedNames, card)]
+    const opened = await openSingle(start, metrics)
+    const { pool, plan, admin, readiness } = opened
+    closers.push(() => pool.close(0))
+    const prepared = opened.check()
+    const { card } = prepared
+    const decided = [...plan.choices, ...namesChoice(config.model.servedNames, card)]
     const choices = mergeChoices(config.choices, decided)
     audit.append(configurationRecord(choices))
     const server = buildServer({
-      deployments: new SingleModelDeployments(opened.deployment),
+      deployments: pool,
       metrics,
       audit,
       config: serverConfig(config, version),
+      administration: {
+        endpoints: admin,
+        machine: machineFacts(start.loaded),
+        nowMs: () => systemClock.wallMs(),
+      },
       logger,
     })
     const address = await listen(server, config.server)
-    const { deployment, ready } = opened
     const report = startReport({
       version,
       card,
       source: start.stored.source,
       sizeBytes: start.stored.sizeBytes,
-      ...computedBy(opened.facts),
+      ...computedBy(plan.facts),
       choices,
     })
     const stop = async (graceMs: number): Promise<void> => {
-      const drained = deployment.drain(graceMs)
+      const closed = pool.close(graceMs)
       await server.shutdown(graceMs)
-      await Promise.race([drained, delay(CANCEL_MS)])
+      await Promise.race([closed, delay(CANCEL_MS)])
       await closeAll()
     }
+    const { ready, givenUp } = readiness
     return { address, report, ready, givenUp, stop }
   } catch (error) {
     await closeAll()
@@ -131,57 +129,6 @@ function computedBy({ exported, quantization }: ModelFacts) {
     kernelsReason: `stock operators of a graph exported by ${producer} (${layout})`,
     quantizationReason: `${basename(graphFile)}, ${reason}`,
   }
-}
-
-function open(
-  { loaded, reference, stored, logger, progress }: ServerStart,
-  metrics: Metrics,
-  giveUp: (error: ServingError) => void,
-): Promise<OpenedDeployment> {
-  const { config, hardware } = loaded
-  const { root, version, ortVersion } = packageFiles()
-  const binding = loadNative()
-  const { kernels } = binding.capabilities()
-  const { path, digest } = stored
-  const names = servedNames(config.model.servedNames, reference)
-  const { model, engine, admission, store } = config
-  const traceFolder = join(store.home, 'traces')
-  return openDeployment(
-    { path, digest, names, ownedBy: 'ingot' },
-    {
-      ...{ model, engine, admission, packs: store.packs, hardware, traceFolder },
-      ...{ choices: config.choices, version, ortVersion },
-    },
-    {
-      clock: systemClock,
-      kernels,
-      createTokenizer: (description) => createTokenizer(description, binding),
-      createReplica: (options, modelId) =>
-        superviseReplica(options, {
-          modelId,
-          entryPath: join(root, 'dist', 'src', 'worker', 'engine-process.js'),
-          metrics,
-          onProgress: (stage, fraction) => progress.fraction(stage, fraction),
-          onLog: (line) => logger.warn({ modelId }, `engine: ${line}`),
-          onStateChange: (status) => {
-            logStateChange(logger, modelId, status)
-            const details = { reason: status.reason ?? 'no reason is known' }
-            if (status.state === 'failed') giveUp(workerError('WORKER_GIVEN_UP', { details }))
-          },
-        }),
-    },
-  )
-}
-
-/** A start and a stop that were asked for are no news; the terminal says them. */
-function logStateChange(logger: Logger, modelId: string, status: SupervisorStatus): void {
-  const { state, pid, reason, numRestarts } = status
-  const line = { modelId, state, pid, reason, numRestarts }
-  const message = 'the replica’s state has changed'
-  if (state === 'failed') logger.error(line, message)
-  else if (state === 'restarting') logger.warn(line, message)
-  else if (numRestarts > 0) logger.info(line, message)
-  else logger.debug(line, message)
 }
 
 /** Names that nobody chose are a choice of ours, and are said with their reason. */

@@ -12,7 +12,7 @@
 import { loadConfig } from '../config/load-config.ts'
 import { flagsOf } from './config-flags.ts'
 import { openLog } from './log.ts'
-import { openModelAccess } from './model-access.ts'
+import { type ModelAccess, openModelAccess } from './model-access.ts'
 import { Progress } from './progress.ts'
 import { type RunningServer, startServer } from './running-server.ts'
 import { abortOnSignal } from './signals.ts'
@@ -29,14 +29,14 @@ export async function serveModel(
   const watch = abortOnSignal()
   const log = openLog(config.log)
   const progress = new Progress()
+  let access: ModelAccess | undefined
   let server: RunningServer | undefined
   try {
-    const access = await openModelAccess(config.store)
+    access = await openModelAccess(config.store)
     const reference = access.reference(config.model.name)
     const stored = await access.fetch(reference, { signal: watch.signal })
-    // Nothing more is fetched, so no connection is kept.
-    await access.store.close()
-    server = await startServer({ loaded, reference, stored, logger: log.logger, progress })
+    const { logger } = log
+    server = await startServer({ loaded, access, reference, stored, logger, progress })
     process.stdout.write(`${server.report}\n`)
     const description = await Promise.race([server.ready, rejection(watch.signal)])
     progress.end()
@@ -50,6 +50,7 @@ export async function serveModel(
   } finally {
     progress.end()
     await server?.stop(config.server.gracePeriodMs)
+    await access?.store.close()
     watch.stopListening()
     await log.close()
   }

@@ -3,7 +3,7 @@
  * end, so that a refusal can say honestly when to come back.
  *
  * I1 every admitted sequence is released exactly once, when the engine has let it go.
- * I2 numActive ≤ maxNumSeqs + maxQueuedSequences.
+ * I2 nothing is admitted beyond maxNumSeqs + maxQueuedSequences.
  */
 
 import type { Clock } from '../base/clock.ts'
@@ -12,7 +12,8 @@ import { deploymentError } from './errors.ts'
 
 export interface AdmissionOptions {
   readonly modelId: string
-  readonly maxNumSeqs: number
+  /** Of all replicas together; may change with their number. */
+  maxNumSeqs(): number
   readonly maxQueuedSequences: number
   readonly clock: Clock
 }
@@ -25,7 +26,6 @@ const MAX_RETRY_SECONDS = 600
 
 export class Admission {
   readonly #options: AdmissionOptions
-  readonly #capacity: number
   /** Ring of the times at which sequences ended, milliseconds. */
   readonly #endedMs = new Float64Array(PACE_SAMPLES)
   #numEnded = 0
@@ -33,7 +33,6 @@ export class Admission {
 
   constructor(options: AdmissionOptions) {
     this.#options = options
-    this.#capacity = options.maxNumSeqs + options.maxQueuedSequences
   }
 
   /** Sequences that run or wait. */
@@ -47,7 +46,7 @@ export class Admission {
    * @throws ServingError DEPLOYMENT_OVERLOADED with `retryAfterSeconds`; REQUEST_TOO_MANY_CHOICES when they could never fit
    */
   admit(numSequences: number): void {
-    const capacity = this.#capacity
+    const capacity = this.#options.maxNumSeqs() + this.#options.maxQueuedSequences
     if (numSequences > capacity) {
       const details = { limit: capacity, got: numSequences }
       throw deploymentError('REQUEST_TOO_MANY_CHOICES', { param: 'n', details })

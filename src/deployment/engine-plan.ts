@@ -23,16 +23,38 @@ export interface EnginePlan {
   readonly kvMemoryBytes: number
   readonly swapBytes: number
   readonly maxContextTokens: number
+  /** As little KV as it can be served with: one whole context, or all where it was configured. */
+  readonly minKvMemoryBytes: number
   /** Replaces the lines of the same keys in the configuration's table. */
   readonly choices: readonly Choice[]
+}
+
+/** How automatic KV memory is cut out of what there is. */
+export interface MemoryRule {
+  /** Of the weights' own size. */
+  readonly weightsFactor: number
+  readonly reserveBytes: number
+  /** Of what is left beside weights and reserve. */
+  readonly kvShare: number
+  /** The most of what is left that one whole context may take where the share is too little for it. */
+  readonly contextShare: number
+  /** What the share is called in the reason. */
+  readonly words: string
 }
 
 /** Packed weights beside the mapped file while it is read; the promise of issue 3 on resident memory. */
 export const WEIGHTS_FACTOR = 1.3
 export const RESERVE_BYTES: number = 512 * 2 ** 20
-const KV_SHARE = 0.25
 /** Of the KV memory. Enough for the few that are put out at a time, and of the machine's memory a sixteenth at most. */
-const SWAP_SHARE = 0.25
+export const SWAP_SHARE = 0.25
+/** For a model that has the machine for itself. */
+export const MACHINE_RULE: MemoryRule = {
+  weightsFactor: WEIGHTS_FACTOR,
+  reserveBytes: RESERVE_BYTES,
+  kvShare: 0.25,
+  contextShare: 0.25,
+  words: 'a quarter',
+}
 /** Below this a chat's system prompt and a short answer have no room. */
 const MIN_CONTEXT_TOKENS = 256
 
@@ -43,6 +65,7 @@ export function planEngine(
   config: EngineConfig,
   facts: PlanFacts,
   hardware: Pick<Hardware, 'freeMemoryBytes' | 'memoryReason'>,
+  rule: MemoryRule = MACHINE_RULE,
 ): EnginePlan {
   const wanted = config.maxContextTokens
   if (wanted !== null && wanted > facts.maxContextTokens) {
@@ -52,7 +75,7 @@ export function planEngine(
   const blockBytes = facts.kvBytesPerToken * config.blockSize
   const memory =
     config.kvMemoryBytes === null
-      ? autoKvMemory(config, facts, hardware, context)
+      ? autoKvMemory(config, facts, { hardware, rule, context })
       : { bytes: config.kvMemoryBytes, reason: null }
   const capacity = Math.floor(memory.bytes / blockBytes) * config.blockSize
   const minTokens = Math.min(context, MIN_CONTEXT_TOKENS)
@@ -90,26 +113,40 @@ export function planEngine(
     const value = formatBytes(swapBytes)
     choices.push({ key: 'engine.swapSpace', value, reason, origin: 'auto' })
   }
-  return { kvMemoryBytes: memory.bytes, swapBytes, maxContextTokens, choices }
+  const contextBytes = Math.ceil(maxContextTokens / config.blockSize) * blockBytes
+  const minKvMemoryBytes =
+    memory.reason === null ? memory.bytes : Math.min(memory.bytes, contextBytes)
+  return { kvMemoryBytes: memory.bytes, minKvMemoryBytes, swapBytes, maxContextTokens, choices }
+}
+
+interface Room {
+  readonly hardware: Pick<Hardware, 'freeMemoryBytes' | 'memoryReason'>
+  readonly rule: MemoryRule
+  readonly context: number
 }
 
 function autoKvMemory(
   config: EngineConfig,
   facts: PlanFacts,
-  hardware: Pick<Hardware, 'freeMemoryBytes' | 'memoryReason'>,
-  context: number,
+  { hardware, rule, context }: Room,
 ): { bytes: number; reason: string } {
+  const { weightsFactor, reserveBytes, kvShare, contextShare, words } = rule
   const blockBytes = facts.kvBytesPerToken * config.blockSize
-  const left = hardware.freeMemoryBytes - facts.weightsBytes * WEIGHTS_FACTOR - RESERVE_BYTES
-  const share = Math.floor((Math.max(0, left) * KV_SHARE) / blockBytes) * blockBytes
-  const blocksPerSequence = Math.ceil(context / config.blockSize)
-  const need = blocksPerSequence * blockBytes * config.maxNumSeqs
+  const left = Math.max(
+    0,
+    hardware.freeMemoryBytes - facts.weightsBytes * weightsFactor - reserveBytes,
+  )
+  const contextBytes = Math.ceil(context / config.blockSize) * blockBytes
+  const most = Math.max(left * kvShare, Math.min(contextBytes, left * contextShare))
+  const share = Math.floor(most / blockBytes) * blockBytes
+  const need = contextBytes * config.maxNumSeqs
   if (need <= share) {
     const reason = `all that ${config.maxNumSeqs} sequences of ${context} tokens can use`
     return { bytes: need, reason }
   }
   const free = formatBytes(hardware.freeMemoryBytes)
-  const reason = `a quarter of the ${free} of ${hardware.memoryReason}, less weights and reserve`
+  const part = most > left * kvShare ? 'what one whole context may take' : words
+  const reason = `${part} of the ${free} of ${hardware.memoryReason}, less weights and reserve`
   return { bytes: share, reason }
 }
 

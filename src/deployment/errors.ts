@@ -65,7 +65,51 @@ const table = {
   DEPLOYMENT_DRAINING: {
     status: 503,
     retryable: true,
-    message: '"{model}" takes no new requests because the server is shutting down',
+    message: '"{model}" takes no new requests because {reason}',
+  },
+  DEPLOYMENT_LOAD_FAILED: {
+    status: 503,
+    retryable: true,
+    message:
+      '"{model}" could not be loaded: {reason}; it may be tried again in {retryAfterSeconds} s',
+  },
+  DEPLOYMENT_NEVER_FITS: {
+    status: 422,
+    retryable: false,
+    message:
+      '"{model}" can never be loaded: {arithmetic}, and {limit}; choose smaller weights or a shorter context, or raise the memory budget',
+  },
+  DEPLOYMENT_UNKNOWN_ENDPOINT: {
+    status: 404,
+    retryable: false,
+    message: 'there is no endpoint "{name}"; there are: {known}',
+  },
+  DEPLOYMENT_NAME_TAKEN: {
+    status: 409,
+    retryable: false,
+    message: 'the name "{name}" is taken by {by}; choose another or remove that first',
+  },
+  DEPLOYMENT_PINNED: {
+    status: 409,
+    retryable: false,
+    message: '"{name}" is kept loaded ({reason}); change that first, or stop it',
+  },
+  DEPLOYMENT_NOT_STORED: {
+    status: 409,
+    retryable: false,
+    message:
+      'the weights of "{name}" are not in the store yet, so nothing is known of their size; fetch them with ingot pull {source}',
+  },
+  DEPLOYMENT_BAD_ENDPOINT: {
+    status: 400,
+    retryable: false,
+    message: 'endpoint "{name}": expected {expected}, got {got}; correct it and send it again',
+  },
+  DEPLOYMENT_NOTHING_TO_RELOAD: {
+    status: 409,
+    retryable: false,
+    message:
+      'this server was started with one model and declares no endpoints in a configuration file, so there is nothing to read again; restart it with one',
   },
   DEPLOYMENT_KV_MEMORY_TOO_SMALL: {
     status: 500,

@@ -36,7 +36,7 @@ export interface RunTools {
   readonly vocabSize: number
   readonly maxContextTokens: number
   readonly admission: Admission
-  readonly replica: ReplicaSequences
+  readonly replicas: ReplicaSequences
   readonly clock: Clock
   nextSequenceId(): SequenceId
   /** For requests that name no seed. */
@@ -100,7 +100,7 @@ export class GenerationRun implements SequenceListener {
     this.#observe(update.timing, update.finish !== null)
     this.#acceptPromptLogprobs(update.promptLogprobs ?? [])
     for (const event of choice.accept(update)) this.#give(event)
-    if (choice.stoppedByText && update.finish === null) this.#tools.replica.cancel([update.id])
+    if (choice.stoppedByText && update.finish === null) this.#tools.replicas.cancel([update.id])
     if ([...this.#choices.values()].every(({ isFinished }) => isFinished)) this.#finish()
   }
 
@@ -110,7 +110,7 @@ export class GenerationRun implements SequenceListener {
   }
 
   async #start(): Promise<void> {
-    const { clock, admission, replica } = this.#tools
+    const { clock, admission, replicas } = this.#tools
     this.#startMs = clock.nowMs()
     this.#tools.onStarted(this)
     if (this.#signal.aborted) {
@@ -129,7 +129,7 @@ export class GenerationRun implements SequenceListener {
       admission.admit(specs.length)
       for (const { id } of specs) this.#live.add(id)
       try {
-        replica.submit(specs, this)
+        replicas.submit(specs, this)
       } catch (error) {
         for (const { id } of specs) this.#release(id)
         throw error
@@ -261,7 +261,7 @@ export class GenerationRun implements SequenceListener {
   }
 
   #cancelLive(): void {
-    if (this.#live.size > 0) this.#tools.replica.cancel([...this.#live])
+    if (this.#live.size > 0) this.#tools.replicas.cancel([...this.#live])
     else this.#detach()
   }
 

@@ -1,6 +1,6 @@
 /**
- * One served model: its text tools, its admission and its replica. Owns the open requests. Does not know how it is
- * named by requests, HTTP, or how a replica lives. JavaScript thread only.
+ * One served model: its text tools, its admission and its replicas. Owns the open requests. Does not know how it is
+ * named by requests, HTTP, or how replicas come and go. JavaScript thread only.
  *
  * I1 once `drain` was called nothing is admitted; when it resolves nothing is open.
  * I2 the card never changes.
@@ -11,13 +11,12 @@ import type { Clock } from '../base/clock.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { ChatTemplate } from '../text/chat-template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
-import type { EngineDescription } from '../worker/messages.ts'
 import { Admission } from './admission.ts'
 import type { ModelCard, ReplicaHealth } from './deployments.ts'
 import { deploymentError } from './errors.ts'
 import type { GenerationEvent, GenerationRequest } from './generation.ts'
 import { GenerationRun, type RunTools } from './generation-run.ts'
-import type { Replica } from './replica.ts'
+import type { ReplicaGroup } from './replica.ts'
 import { systemFingerprint } from './serving-config-digest.ts'
 
 export interface ModelDeploymentOptions {
@@ -26,14 +25,17 @@ export interface ModelDeploymentOptions {
   readonly version: string
   readonly tokenizer: Tokenizer
   readonly template: Pick<ChatTemplate, 'render'>
-  readonly replica: Replica
-  /** The replica's first description; every later engine of it is planned the same. */
-  readonly ready: Promise<EngineDescription>
+  readonly replicas: ReplicaGroup
+  /** Of one replica. */
   readonly maxNumSeqs: number
   readonly maxQueuedSequences: number
   readonly clock: Clock
   /** Unique over all deployments of the process. */
   nextSequenceId(): SequenceId
+  /** Seconds said with 503 while no replica is ready; default 5. */
+  retryAfterSeconds?(): number
+  /** The last open request has ended. */
+  onIdle?(): void
 }
 
 /** Said with 503 while an engine starts: about what loading a small model takes. */
@@ -45,13 +47,12 @@ export class ModelDeployment {
   readonly #tools: RunTools
   readonly #admission: Admission
   readonly #open = new Set<GenerationRun>()
-  /** Of the whole pool; 0 until the first engine was ready. */
-  #numBlocks = 0
   #isDraining = false
   #onIdle: (() => void) | null = null
 
   constructor(options: ModelDeploymentOptions) {
-    const { card, maxNumSeqs, maxQueuedSequences, clock } = options
+    const { card, replicas, maxQueuedSequences, clock } = options
+    const maxNumSeqs = (): number => options.maxNumSeqs * Math.max(1, replicas.numReady)
     this.card = card
     this.#options = options
     this.#admission = new Admission({ modelId: card.id, maxNumSeqs, maxQueuedSequences, clock })
@@ -63,7 +64,7 @@ export class ModelDeployment {
       vocabSize: card.vocabSize,
       maxContextTokens: card.maxContextTokens,
       admission: this.#admission,
-      replica: options.replica,
+      replicas,
       clock,
       nextSequenceId: options.nextSequenceId,
       drawSeed,
@@ -74,11 +75,11 @@ export class ModelDeployment {
       onStarted: (run) => this.#open.add(run),
       onEnded: (run) => this.#ended(run),
     }
-    const keep = ({ numBlocks }: EngineDescription): void => {
-      this.#numBlocks = numBlocks
-    }
-    // Whoever opened the deployment hears of a failure; here it only means that there are no blocks.
-    options.ready.then(keep, () => {})
+  }
+
+  /** Requests that have begun and whose sequences the engine has not let go of. */
+  get numOpen(): number {
+    return this.#open.size
   }
 
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent> {
@@ -93,19 +94,9 @@ export class ModelDeployment {
     return this.#options.tokenizer.decode(Int32Array.from(tokenIds), { skipSpecialTokens: true })
   }
 
-  health(): ReplicaHealth {
-    const { stats, ...status } = this.#options.replica.status()
-    // An engine that has not stepped yet has said nothing, and has all its blocks free.
-    const numBlocks = status.state === 'ready' ? this.#numBlocks : 0
-    return {
-      ...status,
-      modelId: this.card.id,
-      replica: 0,
-      numRunning: stats?.numRunning ?? 0,
-      numWaiting: stats?.numWaiting ?? 0,
-      numFreeBlocks: stats?.numFreeBlocks ?? numBlocks,
-      numBlocks: stats?.numBlocks ?? numBlocks,
-    }
+  health(): readonly ReplicaHealth[] {
+    const { id: modelId } = this.card
+    return this.#options.replicas.health().map((replica) => ({ ...replica, modelId }))
   }
 
   /**
@@ -129,27 +120,27 @@ export class ModelDeployment {
     return numCancelled
   }
 
-  /** End the replica. Call `drain` first to lose nothing. */
-  async close(): Promise<void> {
-    this.#isDraining = true
-    await this.#options.replica.stop()
-  }
-
   #assertReady(): void {
     const { id: model } = this.card
-    if (this.#isDraining) throw deploymentError('DEPLOYMENT_DRAINING', { details: { model } })
-    const { state, reason } = this.#options.replica.status()
-    if (state === 'ready') return
-    const retryAfterSeconds = STARTING_RETRY_SECONDS
+    if (this.#isDraining) {
+      const details = { model, reason: 'the server is shutting down' }
+      throw deploymentError('DEPLOYMENT_DRAINING', { details })
+    }
+    const { numReady, reason } = this.#options.replicas
+    if (numReady > 0) return
+    const retryAfterSeconds = this.#options.retryAfterSeconds?.() ?? STARTING_RETRY_SECONDS
     throw deploymentError('DEPLOYMENT_NOT_READY', {
       retryAfterSeconds,
-      details: { model, reason: reason ?? `the engine is ${state}`, retryAfterSeconds },
+      details: { model, reason: reason ?? 'no engine runs', retryAfterSeconds },
     })
   }
 
   #ended(run: GenerationRun): void {
-    this.#open.delete(run)
-    if (this.#open.size === 0) this.#onIdle?.()
+    // It may be said more than once.
+    if (!this.#open.delete(run)) return
+    if (this.#open.size > 0) return
+    this.#onIdle?.()
+    this.#options.onIdle?.()
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * What a deployment needs of a replica: take sequences, give back what happened to them, say how it is. Types only; the
- * worker room's supervisor is one, tests have another.
+ * What a deployment needs of its replicas: take sequences, give back what happened to them, say how they are. Types only;
+ * the worker room's supervisor is a replica, `endpoints/replica-set.ts` a group of them, tests have others.
  */
 
 import type { ServingError } from '../base/errors.ts'
@@ -11,7 +11,7 @@ import type {
   SequenceSpec,
   SequenceUpdate,
 } from '../worker/messages.ts'
-import type { ReplicaState } from './deployments.ts'
+import type { ReplicaHealth, ReplicaState } from './deployments.ts'
 
 /** Called on the event loop, never from inside `submit`. */
 export interface SequenceListener {
@@ -47,6 +47,17 @@ export interface Replica extends ReplicaSequences {
   /** Start the engine process. Resolves when it is ready for the first time, rejects when it never will be. */
   start(): Promise<EngineDescription>
   status(): ReplicaStatus
+  /** End the process and start it again, as after a crash: it answers pings and not a probe. */
+  restart(reason: string): void
   /** End the process; sequences in it are lost. */
   stop(): Promise<void>
+}
+
+/** One replica or several that answer alike; what a deployment hands its sequences to. */
+export interface ReplicaGroup extends ReplicaSequences {
+  readonly numReady: number
+  /** Why none is ready, in one sentence. */
+  readonly reason: string | null
+  /** Of each replica, in the order of their indexes; `modelId` is the deployment's to say. */
+  health(): readonly Omit<ReplicaHealth, 'modelId'>[]
 }

@@ -11,6 +11,8 @@ import type { Replica } from './replica.ts'
 
 export interface ReplicaSurroundings {
   readonly modelId: string
+  /** Index within its deployment. */
+  readonly index: number
   /** JavaScript file of the engine process. */
   readonly entryPath: string
   readonly metrics: Metrics
@@ -20,15 +22,12 @@ export interface ReplicaSurroundings {
   onStateChange(status: SupervisorStatus): void
 }
 
-/** There is one replica a deployment so far. */
-const REPLICA = 0
-
 export function superviseReplica(
   engine: EngineOptions,
   surroundings: ReplicaSurroundings,
 ): Replica {
-  const { modelId, entryPath, metrics } = surroundings
-  const engineMetrics = new EngineMetrics(metrics, modelId, REPLICA)
+  const { modelId, index, entryPath, metrics } = surroundings
+  const engineMetrics = new EngineMetrics(metrics, modelId, index)
   let numRestarts = 0
   return new ReplicaSupervisor({
     entryPath,

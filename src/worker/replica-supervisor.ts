@@ -145,6 +145,11 @@ export class ReplicaSupervisor {
     }
   }
 
+  /** End a ready process at once and start it again, as after a crash. */
+  restart(reason: string): void {
+    if (this.#state === 'ready') this.#client?.kill(reason)
+  }
+
   /** End the process; what is inside is cancelled, or lost when it does not end in time. Idempotent. */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop()

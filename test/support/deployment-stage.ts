@@ -12,25 +12,9 @@ import {
 import { SequenceIds } from '../../src/deployment/sequence-ids.ts'
 import { DEFAULT_SAMPLING_PARAMS } from '../../src/sampling/sampling-params.ts'
 import { ChatTemplate } from '../../src/text/chat-template.ts'
-import type { EngineDescription } from '../../src/worker/messages.ts'
 import { ByteTokenizer } from './byte-tokenizer.ts'
 import { ManualClock } from './manual-clock.ts'
 import { ScriptedReplica } from './scripted-replica.ts'
-
-const DESCRIPTION: EngineDescription = {
-  modelType: 'llama',
-  vocabSize: 257,
-  maxContextTokens: 20,
-  numBlocks: 7,
-  blockSize: 16,
-  kvBytesPerToken: 4,
-  weightsBytes: 1,
-  weightsHeldAs: 'memory',
-  kernels: 'scalar',
-  ortVersion: '1',
-  blocksThread: false,
-  loadMs: 1,
-}
 
 export const FINGERPRINT = 'ingot-9.9.9-abcdef01'
 
@@ -67,8 +51,7 @@ export class DeploymentStage {
         chatTemplates: new Map([['default', '{{ messages[0].content }}>']]),
         specialTokens: {},
       }),
-      replica: this.replica,
-      ready: Promise.resolve(DESCRIPTION),
+      replicas: this.replica,
       maxNumSeqs: 2,
       maxQueuedSequences: 1,
       clock: this.clock,

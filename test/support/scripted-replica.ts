@@ -1,23 +1,27 @@
-/** A replica that does nothing by itself: the test says what the engine would say, and sees what it was asked. */
+/**
+ * The one replica of a deployment, which does nothing by itself: the test says what the engine would say, and sees what it
+ * was asked.
+ */
 
 import type { ServingError } from '../../src/base/errors.ts'
 import type { SequenceId } from '../../src/base/ids.ts'
-import type { Replica, ReplicaStatus, SequenceListener } from '../../src/deployment/replica.ts'
-import type { EngineDescription, SequenceSpec, SequenceUpdate } from '../../src/worker/messages.ts'
+import type { ReplicaHealth, ReplicaState } from '../../src/deployment/deployments.ts'
+import type { ReplicaGroup, SequenceListener } from '../../src/deployment/replica.ts'
+import type { SequenceSpec, SequenceUpdate } from '../../src/worker/messages.ts'
 
-export class ScriptedReplica implements Replica {
+export class ScriptedReplica implements ReplicaGroup {
   readonly submitted: SequenceSpec[] = []
   readonly cancelled: SequenceId[] = []
   refusal: ServingError | null = null
-  state: ReplicaStatus['state'] = 'ready'
+  state: ReplicaState = 'ready'
   readonly #listeners = new Map<SequenceId, SequenceListener>()
 
-  start(): Promise<EngineDescription> {
-    return Promise.reject(new Error('a scripted replica is ready from the start'))
+  get numReady(): number {
+    return this.state === 'ready' ? 1 : 0
   }
 
-  stop(): Promise<void> {
-    return Promise.resolve()
+  get reason(): string | null {
+    return this.state === 'ready' ? null : `the engine is ${this.state}`
   }
 
   submit(sequences: readonly SequenceSpec[], listener: SequenceListener): void {
@@ -30,9 +34,10 @@ export class ScriptedReplica implements Replica {
     this.cancelled.push(...ids)
   }
 
-  status(): ReplicaStatus {
-    const { state } = this
-    return { state, pid: 1, numRestarts: 0, sinceMs: 0, reason: null, stats: null }
+  health(): readonly Omit<ReplicaHealth, 'modelId'>[] {
+    const { state, reason } = this
+    const counts = { numRunning: 0, numWaiting: 0, numFreeBlocks: 7, numBlocks: 7 }
+    return [{ replica: 0, state, pid: 1, numRestarts: 0, sinceMs: 0, reason, ...counts }]
   }
 
   /** One step's update of the `index`th sequence that was submitted. */

@@ -42,6 +42,7 @@ describe('planEngine', () => {
   it('takes no more KV memory than the sequences could ever use', () => {
     expect(plan({}, 64 * GIBIBYTE)).toEqual({
       kvMemoryBytes: 4 * 2048 * 16_384,
+      minKvMemoryBytes: 2048 * 16_384,
       swapBytes: 2048 * 16_384,
       maxContextTokens: 2048,
       choices: [

@@ -1,9 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { ServingError } from '../../../src/base/errors.ts'
 import type { GenerationRequest } from '../../../src/deployment/generation.ts'
-import { SingleModelDeployments } from '../../../src/deployment/single-model-deployments.ts'
 import { idsOf } from '../../support/byte-tokenizer.ts'
-import { DeploymentStage, request, settle, textOf } from '../../support/deployment-stage.ts'
+import { DeploymentStage, request, textOf } from '../../support/deployment-stage.ts'
 
 let stage: DeploymentStage
 beforeEach(() => {
@@ -157,33 +156,5 @@ describe('draining', () => {
     expect(await drained).toBe(1)
     expect(await ended).toBeUndefined()
     expect(events.at(-2)).toMatchObject({ type: 'finished', reason: 'cancelled' })
-  })
-})
-
-describe('SingleModelDeployments', () => {
-  it('finds the one model by its id and its aliases only', () => {
-    const deployments = new SingleModelDeployments(stage.deployment)
-    expect(deployments.find('tiny')).toBe(stage.deployment.card)
-    expect(deployments.find('small')).toBe(stage.deployment.card)
-    expect(deployments.find('large')).toBeUndefined()
-    expect(() => deployments.tokenText('large', 1)).toThrow(/served: tiny, small/)
-    expect(deployments.decode('small', idsOf('é'))).toBe('é')
-  })
-
-  it('reports all blocks as free before the first step', async () => {
-    await settle()
-    const { replicas } = new SingleModelDeployments(stage.deployment).health()
-    expect(replicas[0]).toMatchObject({ numFreeBlocks: 7, numBlocks: 7, numRunning: 0 })
-  })
-
-  it.each([
-    ['ready', 'ok'],
-    ['starting', 'starting'],
-    ['restarting', 'starting'],
-    ['failed', 'down'],
-    ['stopped', 'down'],
-  ] as const)('says of a %s replica that it is %s', (state, status) => {
-    stage.replica.state = state
-    expect(new SingleModelDeployments(stage.deployment).health().status).toBe(status)
   })
 })

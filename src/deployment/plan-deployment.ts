@@ -1,8 +1,6 @@
 /**
- * Puts one deployment together: facts → plan → replica and text tools → card. The replica loads weights in its process
- * while the tokenizer is made in this one.
- *
- * Knows rooms' constructors; owns nothing afterwards.
+ * Decides everything about serving one model before a process is made: facts → sizes → card → what its engine is told.
+ * Reads headers only. Owns nothing.
  */
 
 import type { Clock } from '../base/clock.ts'
@@ -15,19 +13,11 @@ import type {
   StoreConfig,
 } from '../config/runtime-config.ts'
 import type { WeightPlan } from '../graph/plan-weights.ts'
-import { ChatTemplate } from '../text/chat-template.ts'
-import { NO_TEMPLATE, withoutTokenizer } from '../text/no-tokenizer.ts'
-import type { Tokenizer } from '../text/tokenizer.ts'
-import type { TokenizerDescription } from '../text/tokenizer-description.ts'
-import { checkVocabulary } from '../text/vocabulary-check.ts'
-import type { EngineDescription, EngineOptions } from '../worker/messages.ts'
+import type { EngineOptions } from '../worker/messages.ts'
 import type { ModelCard } from './deployments.ts'
-import { type EnginePlan, planEngine } from './engine-plan.ts'
+import { type EnginePlan, type MemoryRule, planEngine } from './engine-plan.ts'
 import { exportedChoices, exportedKvDtype } from './exported-model.ts'
-import { ModelDeployment } from './model-deployment.ts'
 import { type ModelFacts, readModelFacts } from './model-facts.ts'
-import type { Replica } from './replica.ts'
-import { SequenceIds } from './sequence-ids.ts'
 import { servingConfigDigest } from './serving-config-digest.ts'
 import { quantizationName, weightChoices, weightsIdentity } from './weights-report.ts'
 
@@ -43,87 +33,59 @@ export interface DeploymentSource {
 }
 
 export interface DeploymentSettings {
-  readonly model: ModelConfig
+  readonly model: Pick<ModelConfig, 'weights'>
   readonly engine: EngineConfig
   readonly admission: AdmissionConfig
   /** Where packed weights are kept. */
   readonly packs: StoreConfig['packs']
   /** Where step traces are written. */
   readonly traceFolder: string
-  readonly hardware: Hardware
+  /** What automatic sizes are cut out of, and how; default: as for a model that has the machine for itself. */
+  readonly hardware: Pick<Hardware, 'freeMemoryBytes' | 'memoryReason'>
+  readonly memoryRule?: MemoryRule
   /** Of the configuration: what was written, and where. */
   readonly choices: readonly Choice[]
   readonly version: string
   readonly ortVersion: string
-}
-
-/** What this room may not make itself. */
-export interface DeploymentTools {
-  readonly clock: Clock
   /** Kernel family of this machine. */
   readonly kernels: string
-  createTokenizer(description: TokenizerDescription): Tokenizer
-  createReplica(options: EngineOptions, modelId: string): Replica
 }
 
-export interface OpenedDeployment {
-  readonly deployment: ModelDeployment
+export interface DeploymentPlan {
+  readonly source: DeploymentSource
   readonly facts: ModelFacts
-  readonly plan: EnginePlan
-  /** Settles when the replica is ready for the first time, or never will be. */
-  readonly ready: Promise<EngineDescription>
+  readonly sizes: EnginePlan
+  readonly weights: WeightPlan
+  /** Lines that replace those of the same keys in the configuration's table. */
+  readonly choices: readonly Choice[]
+  readonly card: ModelCard
+  readonly engine: EngineOptions
+  readonly maxQueuedSequences: number
 }
 
-/** @throws ServingError of the checkpoint, models and text rooms; DEPLOYMENT_* when the plan does not work out */
-export async function openDeployment(
+/** @throws ServingError of the checkpoint and models rooms; DEPLOYMENT_* when the plan does not work out */
+export async function planDeployment(
   source: DeploymentSource,
   settings: DeploymentSettings,
-  tools: DeploymentTools,
-): Promise<OpenedDeployment> {
-  const { engine, admission } = settings
+  clock: Clock,
+): Promise<DeploymentPlan> {
+  const { engine, admission, hardware, memoryRule } = settings
   const facts = await readModelFacts(source.path)
   const { weights: choice } = settings.model
   const weights = facts.planWeights(choice)
-  const sizes = planEngine(engine, planFacts(facts, weights, engine), settings.hardware)
+  const sizes = planEngine(engine, planFacts(facts, weights, engine), hardware, memoryRule)
   const { exported } = facts
   const byGraph = exported === null ? [] : exportedChoices(exported, settings.choices)
   const choices = [...sizes.choices, ...weightChoices(choice, weights), ...byGraph]
-  const plan = { ...sizes, choices }
-  const card = makeCard(source, settings, { facts, plan, weights, tools })
-  // A template that cannot be parsed must stop the start before a process is made.
-  const template =
-    facts.tokenizer === null
-      ? NO_TEMPLATE
-      : new ChatTemplate(facts.tokenizer, { clock: tools.clock })
-  const replica = tools.createReplica(engineOptions(source, settings, { facts, plan }), card.id)
-  const ready = replica.start()
-  // Whoever waits for it hears of a failure; until then it must not count as unheard.
-  ready.catch(() => {})
-  try {
-    const tokenizer =
-      facts.tokenizer === null
-        ? withoutTokenizer(facts.config.eosTokenIds)
-        : tools.createTokenizer(facts.tokenizer)
-    if (facts.tokenizer !== null) {
-      checkVocabulary(tokenizer, facts.tokenizer, facts.config.vocabSize)
-    }
-    const ids = new SequenceIds()
-    const deployment = new ModelDeployment({
-      card,
-      version: settings.version,
-      tokenizer,
-      template,
-      replica,
-      ready,
-      maxNumSeqs: engine.maxNumSeqs,
-      maxQueuedSequences: admission.maxQueuedSequences,
-      clock: tools.clock,
-      nextSequenceId: () => ids.next(),
-    })
-    return { deployment, facts, plan, ready }
-  } catch (error) {
-    await replica.stop()
-    throw error
+  return {
+    source,
+    facts,
+    sizes,
+    weights,
+    choices,
+    card: makeCard(source, settings, { facts, sizes, weights, clock }),
+    engine: engineOptions(source, settings, { facts, sizes }),
+    maxQueuedSequences: admission.maxQueuedSequences,
   }
 }
 
@@ -137,37 +99,37 @@ function planFacts(facts: ModelFacts, weights: WeightPlan, { kvDtype }: EngineCo
 
 interface Decided {
   readonly facts: ModelFacts
-  readonly plan: EnginePlan
+  readonly sizes: EnginePlan
 }
 
 interface CardParts {
   readonly weights: WeightPlan
-  readonly tools: DeploymentTools
+  readonly clock: Clock
 }
 
 function makeCard(
   { names, digest, ownedBy }: DeploymentSource,
   settings: DeploymentSettings,
-  { facts, plan, weights, tools }: Decided & CardParts,
+  { facts, sizes, weights, clock }: Decided & CardParts,
 ): ModelCard {
   const [id = 'model', ...aliases] = names
   const modelDigest = `sha256:${digest}`
-  const { maxContextTokens } = plan
-  const { version, ortVersion, engine } = settings
+  const { maxContextTokens } = sizes
+  const { version, ortVersion, engine, kernels } = settings
   const { exported } = facts
   const computed =
     exported === null
-      ? { activations: engine.activations, kvDtype: engine.kvDtype, kernels: tools.kernels }
+      ? { activations: engine.activations, kvDtype: engine.kvDtype, kernels }
       : {
           activations: exported.activations,
           kvDtype: exportedKvDtype(exported),
-          kernels: `onnxruntime on ${tools.kernels}`,
+          kernels: `onnxruntime on ${kernels}`,
           threads: engine.threads,
         }
   return Object.freeze({
     id,
     aliases: Object.freeze(aliases),
-    created: Math.floor(tools.clock.wallMs() / 1000),
+    created: Math.floor(clock.wallMs() / 1000),
     ownedBy,
     digest: modelDigest,
     quantization: quantizationName(settings.model.weights, weights, facts.quantization),
@@ -188,7 +150,7 @@ function makeCard(
 function engineOptions(
   { path, digest }: DeploymentSource,
   { engine, model, packs, traceFolder }: DeploymentSettings,
-  { facts, plan }: Decided,
+  { facts, sizes }: Decided,
 ): EngineOptions {
   const { threads, activations, kvDtype, blockSize, maxNumBatchedTokens, maxNumSeqs } = engine
   return {
@@ -198,13 +160,13 @@ function engineOptions(
     threads,
     activations,
     kvDtype,
-    kvMemoryBytes: plan.kvMemoryBytes,
+    kvMemoryBytes: sizes.kvMemoryBytes,
     blockSize,
     maxNumBatchedTokens,
     maxNumSeqs,
-    maxContextTokens: plan.maxContextTokens,
+    maxContextTokens: sizes.maxContextTokens,
     eosTokenIds: facts.tokenizer?.endTokenIds ?? facts.config.eosTokenIds,
-    scheduling: { ...engine.scheduling, swapBytes: plan.swapBytes },
+    scheduling: { ...engine.scheduling, swapBytes: sizes.swapBytes },
     traceFolder,
   }
 }

@@ -1,0 +1,80 @@
+/**
+ * `ingot serve MODEL` as a pool of one endpoint that was not declared: pinned, planned for the whole machine as ever, its
+ * further names as aliases. Pure but for the plan.
+ */
+
+import type { RuntimeConfig } from '../config/runtime-config.ts'
+import type {
+  AliasSpec,
+  EndpointCatalog,
+  EndpointSpec,
+} from '../deployment/endpoints/endpoint-spec.ts'
+
+/** An endpoint of one model as the configuration's settings would serve it. */
+export function plainEndpoint(
+  name: string,
+  source: string,
+  { model, engine }: Pick<RuntimeConfig, 'model' | 'engine'>,
+): EndpointSpec {
+  return {
+    name,
+    displayName: null,
+    mode: 'serverless',
+    variants: [
+      {
+        name: 'default',
+        source,
+        digest: null,
+        weights: model.weights,
+        activations: engine.activations,
+        kvDtype: engine.kvDtype,
+        qualityKl: null,
+      },
+    ],
+    state: 'STARTED',
+    kvMemoryBytes: null,
+    maxContextTokens: null,
+    maxNumSeqs: null,
+    maxQueuedSequences: null,
+    threads: null,
+    maxDraftTokens: null,
+    cpuSets: [],
+    inactiveTimeoutMs: null,
+    isPinned: false,
+    coldStartWaitMs: 0,
+    autoscaling: {
+      minReplicas: 1,
+      maxReplicas: 1,
+      targetLoad: 0.8,
+      scaleUpWindowMs: 30_000,
+      scaleDownWindowMs: 600_000,
+    },
+    region: null,
+    retention: 'none',
+  }
+}
+
+/** @param names - first the id */
+export function singleCatalog(
+  source: string,
+  names: readonly string[],
+  config: Pick<RuntimeConfig, 'model' | 'engine'>,
+): EndpointCatalog {
+  const [id = 'model', ...others] = names
+  const endpoint = { ...plainEndpoint(id, source, config), isPinned: true }
+  const alias = (name: string): AliasSpec => ({
+    name,
+    targets: [id],
+    allowFallbacks: true,
+    quantizations: null,
+    revision: 'newest',
+    region: null,
+    retention: null,
+  })
+  return {
+    memoryBudgetBytes: null,
+    maxConcurrentLoads: 1,
+    endpoints: [endpoint],
+    aliases: others.map(alias),
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * Where changes of endpoints and aliases are written before they are applied. A port and its memory-only form, for
+ * servers that keep no file.
+ */
+
+import type { Clock } from '../../base/clock.ts'
+import type { CatalogChange } from './endpoints-admin.ts'
+
+export type NewChange = Omit<CatalogChange, 'sequence' | 'time'>
+
+export interface CatalogHistory {
+  /** All or none. @returns them with their numbers, in order */
+  append(changes: readonly NewChange[]): Promise<readonly CatalogChange[]>
+  /** @param name - `undefined` = of all */
+  list(name?: string): Promise<readonly CatalogChange[]>
+}
+
+export class MemoryHistory implements CatalogHistory {
+  readonly #clock: Clock
+  readonly #changes: CatalogChange[] = []
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  async append(changes: readonly NewChange[]): Promise<readonly CatalogChange[]> {
+    const time = new Date(this.#clock.wallMs()).toISOString()
+    const first = this.#changes.length + 1
+    const numbered = changes.map((change, at) => ({ ...change, sequence: first + at, time }))
+    this.#changes.push(...numbered)
+    return numbered
+  }
+
+  async list(name?: string): Promise<readonly CatalogChange[]> {
+    return this.#changes.filter((change) => name === undefined || change.name === name)
+  }
+}

@@ -1,0 +1,277 @@
+/**
+ * `Deployments` over many endpoints that share one machine's memory. Owns the endpoints, the budget and the line of loads;
+ * changes what is declared only as a whole. Administration for callers is `pool-admin.ts`.
+ *
+ * P1 reserved ≤ budget (`memory-budget.ts`).
+ * P3 every request ends once, with its answer or a typed error (`endpoint-run.ts`).
+ * P5 no process is left once `close` has resolved.
+ * P6 the declaration changes in one turn of the event loop, after everything that could refuse it has been asked.
+ */
+
+import { formatBytes } from '../../config/option.ts'
+import type { EngineDescription } from '../../worker/messages.ts'
+import type { Deployments, HealthReport, ModelCard } from '../deployments.ts'
+import { deploymentError } from '../errors.ts'
+import type { GenerationEvent, GenerationRequest } from '../generation.ts'
+import type { TextTools } from '../text-tools.ts'
+import { Endpoint } from './endpoint.ts'
+import { EndpointRun } from './endpoint-run.ts'
+import type { EndpointCatalog, EndpointSpec } from './endpoint-spec.ts'
+import type { EndpointFacts } from './facts.ts'
+import { LoadQueue, type Resident } from './load-queue.ts'
+import {
+  arithmetic,
+  type BudgetLimit,
+  leastBytes,
+  MemoryBudget,
+  totalBytes,
+} from './memory-budget.ts'
+import { poolHealth } from './pool-health.ts'
+import type { PoolTools, PreparedVariant } from './pool-tools.ts'
+import { resolveAlias } from './resolve-alias.ts'
+import { runCandidate } from './run-candidate.ts'
+import { changeKind, endpointChanges } from './spec-change.ts'
+
+export interface PoolOptions {
+  readonly catalog: EndpointCatalog
+  readonly tools: PoolTools
+  /** What the catalog's `memoryBudgetBytes` means on this machine. */
+  budgetOf(configuredBytes: number | null): BudgetLimit
+  /** One model that was named on the command line: it is served whatever it takes, and answers tell no endpoint. */
+  readonly isSingle: boolean
+  onReady?(endpoint: string, description: EngineDescription): void
+  onFailed?(endpoint: string, error: Error): void
+}
+
+/** How long a load waits for models in use before they are asked to end. */
+const PATIENCE_MS = 5_000
+/** What a removed or replaced endpoint's open requests get. */
+const FAREWELL_MS = 600_000
+
+export class EndpointPool implements Deployments {
+  readonly budget: MemoryBudget
+  readonly queue: LoadQueue
+  readonly tools: PoolTools
+  readonly #options: PoolOptions
+  #catalog: EndpointCatalog
+  readonly #endpoints = new Map<string, Endpoint>()
+  /** Removed or replaced ones that still end. */
+  readonly #leaving = new Map<Endpoint, Promise<void>>()
+  #isClosed = false
+
+  constructor(options: PoolOptions) {
+    const { catalog, tools, budgetOf } = options
+    this.#options = options
+    this.#catalog = { ...catalog, endpoints: [], aliases: [] }
+    this.tools = { ...tools, plan: async (...args) => this.#checked(await tools.plan(...args)) }
+    this.budget = new MemoryBudget(budgetOf(catalog.memoryBudgetBytes), () => this.queue.place())
+    const { clock, timer } = tools
+    this.queue = new LoadQueue(
+      {
+        ...{ budget: this.budget, clock, timer, patienceMs: PATIENCE_MS },
+        residents: () => this.#residents(),
+      },
+      catalog.maxConcurrentLoads,
+    )
+    this.apply(catalog)
+  }
+
+  get catalog(): EndpointCatalog {
+    return this.#catalog
+  }
+
+  get endpoints(): ReadonlyMap<string, Endpoint> {
+    return this.#endpoints
+  }
+
+  /**
+   * Declare this from now on: what is equal is not touched. Everything was checked before; nothing in here fails (P6).
+   *
+   * Replaced and removed endpoints end with their open requests.
+   */
+  apply(catalog: EndpointCatalog): void {
+    const changes = endpointChanges(this.#catalog.endpoints, catalog.endpoints)
+    this.#catalog = catalog
+    this.budget.setLimit(this.#options.budgetOf(catalog.memoryBudgetBytes))
+    for (const { name, before, after } of changes) {
+      const old = this.#endpoints.get(name)
+      if (old !== undefined && before !== null && after !== null) {
+        if (changeKind(before, after) === 'policy') {
+          this.#setPolicy(old, before, after)
+          continue
+        }
+      }
+      if (old !== undefined) this.#retire(old)
+      if (after !== null) this.#add(after, old)
+    }
+    this.#inOrder(catalog.endpoints)
+    this.queue.setMaxConcurrentLoads(catalog.maxConcurrentLoads)
+  }
+
+  /** @throws ServingError DEPLOYMENT_NEVER_FITS with the arithmetic */
+  assertFits(model: string, { size }: PreparedVariant): void {
+    if (this.#options.isSingle) return
+    const { bytes, reason } = this.budget.limit
+    if (leastBytes(size) <= bytes) return
+    const limit = `the memory budget is ${formatBytes(bytes)} (${reason})`
+    const details = { model, arithmetic: arithmetic(size), limit }
+    throw deploymentError('DEPLOYMENT_NEVER_FITS', { details })
+  }
+
+  list(): readonly ModelCard[] {
+    return [...this.#endpoints.values()].flatMap((endpoint) => {
+      const { card } = endpoint
+      return card === null ? [] : [this.#named(card)]
+    })
+  }
+
+  find(name: string): ModelCard | undefined {
+    const endpoint = this.#endpointOf(name)
+    if (endpoint === undefined) return undefined
+    const { card } = endpoint
+    if (card !== null) return this.#named(card)
+    const { unavailable } = endpoint.facts()
+    if (unavailable !== null && unavailable.retryAfterSeconds === null) {
+      const details = { model: name, reason: unavailable.reason }
+      throw deploymentError('DEPLOYMENT_STOPPED', { details })
+    }
+    const [first] = endpoint.variants.values()
+    if (first === undefined) return undefined
+    first.prepare()
+    throw first.refusal()
+  }
+
+  generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent> {
+    const { timer } = this.tools
+    const candidates = () => this.#candidates(request)
+    return new EndpointRun({ request, signal, timer, candidates })
+  }
+
+  tokenText(modelId: string, tokenId: number): string {
+    return this.#textTools(modelId).tokenizer.tokenText(tokenId)
+  }
+
+  decode(modelId: string, tokenIds: readonly number[]): string {
+    const { tokenizer } = this.#textTools(modelId)
+    return tokenizer.decode(Int32Array.from(tokenIds), { skipSpecialTokens: true })
+  }
+
+  health(): HealthReport {
+    const all = [...this.#endpoints.values()]
+    const status = poolHealth(
+      all.filter(({ isStopped }) => !isStopped).map((endpoint) => endpoint.condition()),
+    )
+    return { status, replicas: all.flatMap((endpoint) => endpoint.health()) }
+  }
+
+  /** What unloading idle models would give, bytes. */
+  get reclaimableBytes(): number {
+    const idle = [...this.#residents()].filter(({ isIdle, isLeaving }) => isIdle && !isLeaving)
+    return idle.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
+  /** Take nothing new, let open requests end within the time, then end every process. Idempotent. */
+  async close(graceMs: number): Promise<void> {
+    this.#isClosed = true
+    const all = [...this.#endpoints.values(), ...this.#leaving.keys()]
+    await Promise.all(all.map((endpoint) => endpoint.close(graceMs)))
+    await Promise.all(this.#leaving.values())
+  }
+
+  #add(spec: EndpointSpec, successorOf: Endpoint | undefined): void {
+    const { onReady, onFailed } = this.#options
+    const endpoint = new Endpoint({
+      ...{ spec, tools: this.tools, queue: this.queue },
+      ...(successorOf === undefined ? {} : { successorOf }),
+      onChange: () => {},
+      onReady: ({ name }, description) => onReady?.(name, description),
+      onFailed: ({ name }, error) => onFailed?.(name, error),
+    })
+    this.#endpoints.set(spec.name, endpoint)
+    endpoint.start()
+  }
+
+  #setPolicy(endpoint: Endpoint, before: EndpointSpec, after: EndpointSpec): void {
+    endpoint.setSpec(after)
+    if (before.state === after.state) return
+    if (after.state === 'STARTED') endpoint.start()
+    else void endpoint.stop()
+  }
+
+  #retire(endpoint: Endpoint): void {
+    this.#endpoints.delete(endpoint.name)
+    const ended = endpoint.close(FAREWELL_MS).finally(() => this.#leaving.delete(endpoint))
+    this.#leaving.set(endpoint, ended)
+  }
+
+  /** The order of declaration is the order of listings. */
+  #inOrder(specs: readonly EndpointSpec[]): void {
+    for (const { name } of specs) {
+      const endpoint = this.#endpoints.get(name)
+      if (endpoint === undefined) continue
+      this.#endpoints.delete(name)
+      this.#endpoints.set(name, endpoint)
+    }
+  }
+
+  #checked(prepared: PreparedVariant): PreparedVariant {
+    this.assertFits(prepared.card.id, prepared)
+    const { bytes } = this.budget.limit
+    const needed = this.budget.reservedBytes + totalBytes(prepared.size)
+    if (this.#options.isSingle && needed > bytes) {
+      this.budget.setLimit({ bytes: needed, reason: 'what the one model takes' })
+    }
+    return prepared
+  }
+
+  *#residents(): Iterable<Resident> {
+    for (const endpoint of [...this.#endpoints.values(), ...this.#leaving.keys()]) {
+      for (const variant of endpoint.variants.values()) if (variant.isResident) yield variant
+    }
+  }
+
+  #candidates(request: GenerationRequest) {
+    const endpoints = new Map<string, EndpointFacts>()
+    for (const [name, endpoint] of this.#endpoints) endpoints.set(name, endpoint.facts())
+    const aliases = new Map(this.#catalog.aliases.map((alias) => [alias.name, alias]))
+    if (this.#isClosed) {
+      const reason = 'the server is shutting down'
+      const details = { model: request.requestedModel, reason }
+      throw deploymentError('DEPLOYMENT_DRAINING', { details })
+    }
+    const isTold = !this.#options.isSingle || request.routing !== null
+    const view = { endpoints, aliases }
+    return resolveAlias(request.requestedModel, request.routing, view).map(
+      (candidate) => (passedOver: readonly string[]) => {
+        const endpoint = this.#endpoints.get(candidate.endpoint)
+        return runCandidate({ memory: this, endpoint, candidate, request, passedOver, isTold })
+      },
+    )
+  }
+
+  /** An alias's card is its first target's. */
+  #endpointOf(name: string, depth = 0): Endpoint | undefined {
+    const own = this.#endpoints.get(name)
+    if (own !== undefined) return own
+    const alias = this.#catalog.aliases.find((one) => one.name === name)
+    if (alias === undefined || depth > this.#catalog.aliases.length) return undefined
+    const found = alias.targets.flatMap((target) => this.#endpointOf(target, depth + 1) ?? [])
+    return found.find(({ card, isStopped }) => card !== null && !isStopped) ?? found[0]
+  }
+
+  #named(card: ModelCard): ModelCard {
+    const aliases = this.#catalog.aliases.filter(({ targets }) => targets[0] === card.id)
+    if (aliases.length === 0) return card
+    return { ...card, aliases: aliases.map(({ name }) => name) }
+  }
+
+  #textTools(modelId: string): TextTools {
+    const endpoint = this.#endpointOf(modelId)
+    const variants = [...(endpoint?.variants.values() ?? [])]
+    const prepared = variants.flatMap((variant) => variant.prepared ?? [])[0]
+    if (prepared !== undefined) return prepared.textTools()
+    const served = [...this.#endpoints.keys()].join(', ')
+    const details = { model: modelId, served }
+    throw deploymentError('DEPLOYMENT_UNKNOWN_MODEL', { param: 'model', details })
+  }
+}
