@@ -160,6 +160,7 @@ export interface NativeBuffers extends NativeSamplerBuffers {
   readonly contextLengths: Int32Array // [maxB] tokens whose KV is visible after this step = last row's position + 1
   readonly blockTables: Int32Array // [maxB * maxBlocksPerSeq] row b at b * maxBlocksPerSeq
   readonly logitsRows: Int32Array // [maxL] rows of T whose logits are wanted, strictly ascending
+  readonly adapterRows: Int32Array // [maxT] slot of the published adapter that answers each row; 0 = none
 }
 
 /** What the native sampler needs to know of a sequence; the engine's `SamplingParams` said in numbers. */
@@ -190,6 +191,27 @@ export interface NativeOperatorTime {
   readonly detail: string
   readonly calls: number
   readonly microseconds: number
+}
+
+/** A dense matrix, row after row. */
+export interface NativeAdapterMatrix {
+  readonly format: 'F32' | 'F16' | 'BF16'
+  readonly rows: number
+  readonly bytes: Uint8Array
+}
+
+/** What an adapter adds to some outputs of a `Linear` node: y += scale · up · (down · x). Finite numbers only. */
+export interface NativeAdapterDelta {
+  /** Name of the node's weight. */
+  readonly weight: string
+  readonly down: NativeAdapterMatrix // [rank, inputs]
+  readonly up: NativeAdapterMatrix // [outputs, rank]
+  readonly inputs: number
+  readonly scale: number
+  /** Output of the weight that the first row of `up` belongs to. */
+  readonly firstOutput: number
+  /** Output of each row of `up`, counted from `firstOutput`, each once; absent = ascending. */
+  readonly outputOrder?: Int32Array
 }
 
 export interface NativeModel {
@@ -229,16 +251,26 @@ export interface NativeModel {
   readBlock(blockId: number, into: Uint8Array): void
   writeBlock(blockId: number, from: Uint8Array): void
   /**
+   * Add a delta to the adapter that is put together for `slot`, 1 ≤ slot; steps see it once it is published. At any time
+   * after `createSession`, also while a step is under way. Throws NATIVE_BAD_WEIGHT when it does not fit its weight.
+   */
+  stageAdapter(slot: number, delta: NativeAdapterDelta): void
+  /** From the next step on rows may use it. */
+  publishAdapter(slot: number): void
+  /** Forget what is staged or published for `slot`; a step under way keeps it until it ends. */
+  removeAdapter(slot: number): void
+  /**
    * From the next step on, sum up Xᵀ·X of the inputs of these weights, for calibration; between steps only. What was
    * summed before is forgotten, so an empty list ends it. Holds k² f32 a weight of k inputs.
    */
   observe(names: readonly string[]): void
   /** `[k][k]` of an observed weight. */
   moments(name: string): Float32Array
-  /** Bytes held: packed weights, KV pool (reserved), buffers. */
+  /** Bytes held: packed weights, KV pool (reserved), adapters, buffers. */
   memory(): {
     readonly weightsBytes: number
     readonly kvBytes: number
+    readonly adaptersBytes: number
     readonly buffersBytes: number
   }
   /** What was measured since the last call, which is forgotten; from now on steps are measured by operator, or not. */
@@ -337,4 +369,4 @@ export interface NativeBinding {
   }
 }
 
-export const NATIVE_ABI = 4
+export const NATIVE_ABI = 5

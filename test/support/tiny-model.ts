@@ -22,6 +22,8 @@ export interface TinyRun {
   readonly blocks: readonly number[]
   /** Which of the tokens' logits are wanted; default: the last one. */
   readonly logitsOf?: readonly number[]
+  /** Slot of the adapter that answers; default: none. */
+  readonly adapter?: number
 }
 
 export function binding(): NativeBinding {
@@ -84,6 +86,7 @@ export async function stepRuns(
       const position = run.start + at
       buffers.tokenIds[row] = token
       buffers.positions[row] = position
+      buffers.adapterRows[row] = run.adapter ?? 0
       buffers.slotMapping[row] =
         run.blocks[Math.floor(position / BLOCK_SIZE)]! * BLOCK_SIZE + (position % BLOCK_SIZE)
       row += 1

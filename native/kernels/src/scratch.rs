@@ -1,6 +1,7 @@
 //! Working memory of one model, reused by every call: it grows to the largest step seen and then stays.
 
 use crate::attention::Piece;
+use crate::low_rank::LowRankBuffers;
 use crate::moe::MoeBuffers;
 use crate::quantize::QuantisedRow;
 
@@ -24,6 +25,8 @@ pub struct Scratch {
     pub(crate) by_head: Vec<f32>,
     /// Rows by expert.
     pub(crate) moe: MoeBuffers,
+    /// Rows by adapter, and what their deltas are made of.
+    pub(crate) low_rank: LowRankBuffers,
 }
 
 /// Make `buffer` at least `len` long without shrinking it.

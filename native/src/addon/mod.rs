@@ -1,5 +1,6 @@
 //! N-API classes and functions: check arguments, then call down. The `#[napi]` items here are what JavaScript sees.
 
+mod adapter_arguments;
 mod arguments;
 mod capabilities;
 mod completion;

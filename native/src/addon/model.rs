@@ -3,7 +3,8 @@
 //! Owns the compute thread, and shares runtime, sampler and buffers with it. Lives on the JavaScript thread that made it.
 //!
 //! I1: at most one promise is pending; a call that would need a second one is refused with `NATIVE_BUSY`.
-//! I2: the sampler is changed between steps only, so a step's rows draw from what was bound when it began.
+//! I2: the sampler is changed between steps only, so a step's rows draw from what was bound when it began. Adapters may be
+//!     changed at any time: a step keeps those that it began with.
 //! I3: `dispose`, and the finalizer of a model that nobody disposed of, wait for the job under way and free everything
 //!     but the buffers that JavaScript still sees.
 
@@ -17,6 +18,7 @@ use napi::bindgen_prelude::{
 use napi::{Env, Property, Result};
 use napi_derive::napi;
 
+use super::adapter_arguments::{AdapterDelta, to_slot};
 use super::arguments::{ModelOptions, SamplerArguments, Weight, to_sources, whole};
 use super::completion::{Completion, rejected};
 use super::rejection::thrown;
@@ -41,12 +43,14 @@ pub(super) struct Live {
     compute: ComputeThread,
     sampler: Arc<Mutex<Sampler>>,
     pub(super) runtime: Arc<ModelRuntime>,
+    buffers: Arc<StepBuffers>,
 }
 
 #[napi(object, object_from_js = false)]
 pub struct Memory {
     pub weights_bytes: f64,
     pub kv_bytes: f64,
+    pub adapters_bytes: f64,
     pub buffers_bytes: f64,
 }
 
@@ -144,7 +148,14 @@ impl Model {
                 seqs: count("numSeqs", num_seqs)? as usize,
                 logits_rows: count("numLogitsRows", num_logits_rows)? as usize,
             };
-            check_counts(counts, &self.live()?.runtime.limits)?;
+            let Live {
+                runtime, buffers, ..
+            } = self.live()?;
+            check_counts(counts, &runtime.limits)?;
+            // On this thread, so that adapters that are changed after this call are not those of the step.
+            // SAFETY: JavaScript, which alone writes it, is here.
+            let adapter_rows = unsafe { buffers.adapter_rows.first(counts.tokens) };
+            runtime.adapters.begin_step(adapter_rows)?;
             Ok(Work::Step(counts))
         })
     }
@@ -174,6 +185,31 @@ impl Model {
     }
 
     #[napi]
+    pub fn stage_adapter(&self, env: &Env, slot: f64, delta: AdapterDelta) -> Result<()> {
+        let staged = || {
+            let slot = to_slot(slot)?;
+            let adapters = &self.live()?.runtime.adapters;
+            adapters.stage(slot, &delta.weight, delta.pack()?)
+        };
+        staged().map_err(|failure| thrown(env, failure))
+    }
+
+    #[napi]
+    pub fn publish_adapter(&self, env: &Env, slot: f64) -> Result<()> {
+        let published = || self.live()?.runtime.adapters.publish(to_slot(slot)?);
+        published().map_err(|failure| thrown(env, failure))
+    }
+
+    #[napi]
+    pub fn remove_adapter(&self, env: &Env, slot: f64) -> Result<()> {
+        let removed = || -> Outcome<()> {
+            self.live()?.runtime.adapters.remove(to_slot(slot)?);
+            Ok(())
+        };
+        removed().map_err(|failure| thrown(env, failure))
+    }
+
+    #[napi]
     pub fn observe(&self, env: &Env, names: Vec<String>) -> Result<()> {
         let observed = || self.idle()?.runtime.observe(&names);
         observed().map_err(|failure| thrown(env, failure))
@@ -200,6 +236,7 @@ impl Model {
         Ok(Memory {
             weights_bytes: live.runtime.weights.bytes() as f64,
             kv_bytes: live.runtime.kv_bytes as f64,
+            adapters_bytes: live.runtime.adapters.bytes() as f64,
             buffers_bytes: self.buffers_bytes as f64,
         })
     }
@@ -302,6 +339,7 @@ fn start(options: &ModelOptions) -> Outcome<(Live, Arc<StepBuffers>)> {
         compute,
         sampler,
         runtime,
+        buffers: buffers.clone(),
     };
     Ok((live, buffers))
 }

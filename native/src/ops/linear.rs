@@ -1,4 +1,7 @@
-//! `Linear`: x `[R, K]` → `[R, N]`, x · weightᵀ + bias.
+//! `Linear`: x `[R, K]` → `[R, N]`, x · weightᵀ + bias, and what a row's adapter adds.
+//!
+//! A node that takes over a weight's multiplication must take over its deltas too: it declares the weight, or adapters of
+//! that weight are refused.
 
 use std::sync::Arc;
 
@@ -41,6 +44,7 @@ impl Operation for Linear {
             }
             None => None,
         };
+        runtime.adapters.declare(&name, weight.k(), weight.n());
         Ok(Self {
             name,
             runtime: runtime.clone(),
@@ -62,6 +66,9 @@ impl Operation for Linear {
         let x = call.matrix_of(0, self.weight.k())?;
         let out = call.output(0, x.rows, self.weight.n())?;
         self.runtime.saw(&self.name, x.data);
+        let scratch = &mut self.runtime.scratch();
+        let pool = &self.runtime.pool;
+        let (k, n) = (self.weight.k(), self.weight.n());
         linear(
             &self.weight,
             x.data,
@@ -69,9 +76,11 @@ impl Operation for Linear {
             self.bias.as_deref(),
             self.runtime.activations,
             out,
-            &mut self.runtime.scratch(),
-            &self.runtime.pool,
+            scratch,
+            pool,
         );
+        let adapters = &self.runtime.adapters;
+        adapters.add(&self.name, x.data, k, out, n, scratch, pool);
         Ok(())
     }
 }

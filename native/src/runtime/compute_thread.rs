@@ -150,9 +150,13 @@ fn run(parts: &Parts, session: &mut Option<ModelSession>, work: Work) -> Outcome
                 )
             })?;
             check_rows(&parts.buffers, counts)?;
-            let profile = &parts.runtime.profile;
+            let ModelRuntime {
+                profile, adapters, ..
+            } = &*parts.runtime;
             profile.time("step", "", || {
-                session.run(&parts.buffers, counts)?;
+                let computed = session.run(&parts.buffers, counts);
+                adapters.end_step();
+                computed?;
                 profile.time("sampling", "", || sample(parts, counts.logits_rows))
             })
         }

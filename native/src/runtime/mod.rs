@@ -1,5 +1,6 @@
 //! ONNX Runtime environment and session, weights, rope tables and the compute thread; no N-API in here.
 
+pub mod adapters;
 pub mod compute_thread;
 pub mod environment;
 pub mod limits;

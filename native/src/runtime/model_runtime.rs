@@ -14,6 +14,7 @@ use ingot_kernels::{
     Activations, KvDtype, KvLayerShape, KvPool, Moments, Pool, RopeTable, Scratch,
 };
 
+use super::adapters::Adapters;
 use super::limits::Limits;
 use super::profile::Profile;
 use super::weights::Weights;
@@ -33,6 +34,7 @@ pub struct ModelRuntime {
     pub kv_layers: Vec<KvLayerShape>,
     pub pool: Arc<Pool>,
     pub weights: Weights,
+    pub adapters: Adapters,
     pub profile: Profile,
     /// Reserved, not necessarily touched.
     pub kv_bytes: usize,
@@ -66,6 +68,7 @@ impl ModelRuntime {
             kv_layers: options.kv_layers,
             pool: Pool::new(limits.threads),
             weights: Weights::default(),
+            adapters: Adapters::default(),
             profile: Profile::default(),
             kv_bytes: kv.bytes(),
             observed: Mutex::default(),

@@ -20,6 +20,7 @@ pub struct StepBuffers {
     pub context_lengths: SharedArray<i32>, // [maxB]
     pub block_tables: SharedArray<i32>,    // [maxB * maxBlocksPerSeq]
     pub logits_rows: SharedArray<i32>,     // [maxL]
+    pub adapter_rows: SharedArray<i32>,    // [maxT]
     pub sampling: SamplingBuffers,
 }
 
@@ -34,12 +35,13 @@ impl StepBuffers {
             context_lengths: SharedArray::zeroed(seqs)?,
             block_tables: SharedArray::zeroed(seqs * limits.max_blocks_per_seq)?,
             logits_rows: SharedArray::zeroed(rows)?,
+            adapter_rows: SharedArray::zeroed(tokens)?,
             sampling: SamplingBuffers::new(rows, limits.vocab_size)?,
         })
     }
 
     /// Those that the sampler does not know, by their names in `native/binding.ts`.
-    pub fn indices(&self) -> [(&'static str, &SharedArray<i32>); 7] {
+    pub fn indices(&self) -> [(&'static str, &SharedArray<i32>); 8] {
         [
             ("tokenIds", &self.token_ids),
             ("positions", &self.positions),
@@ -48,6 +50,7 @@ impl StepBuffers {
             ("contextLengths", &self.context_lengths),
             ("blockTables", &self.block_tables),
             ("logitsRows", &self.logits_rows),
+            ("adapterRows", &self.adapter_rows),
         ]
     }
 
