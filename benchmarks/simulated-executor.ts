@@ -33,6 +33,7 @@ export class SimulatedExecutor implements Executor {
     answersWhileComputing: true,
   }
   readonly kvBlocks = null
+  readonly adapters = null
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   readonly #cost: StepCost
@@ -54,6 +55,7 @@ export class SimulatedExecutor implements Executor {
       sequenceSlots: new Int32Array(maxB),
       blockTables: new Int32Array(maxB * limits.maxBlocksPerSeq),
       logitsRows: new Int32Array(maxL),
+      adapterRows: new Int32Array(maxT),
       samplerSlots: new Int32Array(maxL),
       samplePositions: new Int32Array(maxL),
       targetIds: new Int32Array(maxL),

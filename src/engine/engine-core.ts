@@ -81,7 +81,8 @@ export class EngineCore {
     checkContext(executor.limits, maxContextTokens)
     this.#executor = executor
     this.#clock = options.clock
-    this.#limits = { limits: executor.limits, maxContextTokens, eosTokenIds }
+    const { limits, adapters } = executor
+    this.#limits = { limits, maxContextTokens, eosTokenIds, adapters }
     const { scheduler, moves } = makeScheduler(options)
     this.#scheduler = scheduler
     this.#moves = moves
@@ -100,7 +101,7 @@ export class EngineCore {
    * Queue a sequence; it joins the next step that has room. `spec.promptIds` is kept, not copied.
    *
    * @throws ENGINE_EMPTY_PROMPT, ENGINE_CONTEXT_TOO_LONG, ENGINE_SEQUENCE_NEVER_FITS, ENGINE_TOKEN_OUT_OF_RANGE,
-   *   ENGINE_QUEUE_TOO_LONG: the sequence then does not exist and gets no update
+   *   ENGINE_ADAPTER_NOT_LOADED, ENGINE_QUEUE_TOO_LONG: the sequence then does not exist and gets no update
    */
   add(spec: SequenceSpec): void {
     if (this.#stoppedBy !== null) throw this.#stoppedBy
@@ -165,6 +166,12 @@ export class EngineCore {
       throw this.#stoppedBy
     }
     return this.#takeUpdates()
+  }
+
+  /** Whether a sequence inside is answered by this adapter. Cost: O(sequences). */
+  usesAdapter(slot: number): boolean {
+    for (const { adapter } of this.#sequences.values()) if (adapter === slot) return true
+    return false
   }
 
   stats(): EngineCoreStats {

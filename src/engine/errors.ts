@@ -9,6 +9,7 @@ export const engineError: (
     | 'ENGINE_CONTEXT_TOO_LONG'
     | 'ENGINE_SEQUENCE_NEVER_FITS'
     | 'ENGINE_TOKEN_OUT_OF_RANGE'
+    | 'ENGINE_ADAPTER_NOT_LOADED'
     | 'ENGINE_BAD_LOGITS'
     | 'ENGINE_STEP_FAILED'
     | 'ENGINE_SAMPLER_REFUSED'
@@ -43,6 +44,12 @@ export const engineError: (
     retryable: false,
     message:
       'expected token ids of 0 to {maxTokenId} in {where}, got {tokenId}: use ids of this model',
+  },
+  ENGINE_ADAPTER_NOT_LOADED: {
+    status: 503,
+    retryable: false,
+    message:
+      'expected the adapter in slot {slot} to be loaded, but the engine does not hold it: its files could not be read again after a restart, and the log says why; unload it and load it again',
   },
   ENGINE_BAD_LOGITS: {
     status: 500,

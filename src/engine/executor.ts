@@ -26,6 +26,7 @@ export interface BatchArrays {
   readonly sequenceSlots: Int32Array // [maxB] sampler slot of each sequence
   readonly blockTables: Int32Array // [maxB * maxBlocksPerSeq]
   readonly logitsRows: Int32Array // [maxL]
+  readonly adapterRows: Int32Array // [maxT] slot of each row's adapter; 0 = none
   readonly samplerSlots: Int32Array // [maxL]
   readonly samplePositions: Int32Array // [maxL]
   readonly targetIds: Int32Array // [maxL]
@@ -67,12 +68,19 @@ export interface KvBlocks {
   writeBlock(blockId: number, from: Uint8Array): void
 }
 
+/** The adapters that an executor holds, by slot; who loads them is no concern of the engine. */
+export interface LoadedAdapters {
+  has(slot: number): boolean
+}
+
 export interface Executor {
   readonly capabilities: ExecutorCapabilities
   /** Null where KV does not lie in blocks: nothing is copied, swapped or kept elsewhere then. */
   readonly kvBlocks: KvBlocks | null
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
+  /** `null` = it has none and takes none: `adapterRows` are then not read. */
+  readonly adapters: LoadedAdapters | null
   /** Bind a sampler to `slot`, 0 ≤ slot < maxNumSeqs, for a sequence that starts or comes back with `outputIds`. */
   addSequence(
     slot: number,

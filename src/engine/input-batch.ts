@@ -118,7 +118,7 @@ export class InputBatch {
   }
 
   #fillTokens(sequence: Sequence): void {
-    const { tokenIds, positions, slotMapping } = this.arrays
+    const { tokenIds, positions, slotMapping, adapterRows } = this.arrays
     const { blockSize } = this.#limits
     const first = sequence.numComputedTokens
     const end = first + sequence.numScheduledTokens
@@ -127,6 +127,7 @@ export class InputBatch {
       const index = Math.floor(position / blockSize)
       tokenIds[row] = sequence.tokenIds[position]!
       positions[row] = position
+      adapterRows[row] = sequence.adapter
       slotMapping[row] = sequence.blockTable[index]! * blockSize + (position - index * blockSize)
       row += 1
     }

@@ -5,7 +5,7 @@
 
 import { numBlocksFor } from './block-table.ts'
 import { engineError } from './errors.ts'
-import type { BatchLimits } from './executor.ts'
+import type { BatchLimits, LoadedAdapters } from './executor.ts'
 import { Sequence } from './sequence.ts'
 import type { SequenceSpec } from './updates.ts'
 
@@ -15,16 +15,18 @@ export interface SequenceLimits {
   readonly maxContextTokens: number
   /** The model's own end-of-sequence ids. */
   readonly eosTokenIds: readonly number[]
+  readonly adapters: LoadedAdapters | null
 }
 
 /**
  * Check `spec` and make its sequence. Answers that reach the context end with `length`, so `maxTokens` may be larger.
  *
- * @throws ENGINE_EMPTY_PROMPT, ENGINE_CONTEXT_TOO_LONG, ENGINE_SEQUENCE_NEVER_FITS, ENGINE_TOKEN_OUT_OF_RANGE
+ * @throws ENGINE_EMPTY_PROMPT, ENGINE_CONTEXT_TOO_LONG, ENGINE_SEQUENCE_NEVER_FITS, ENGINE_TOKEN_OUT_OF_RANGE,
+ *   ENGINE_ADAPTER_NOT_LOADED
  */
 export function makeSequence(
   spec: SequenceSpec,
-  { limits, maxContextTokens, eosTokenIds }: SequenceLimits,
+  { limits, maxContextTokens, eosTokenIds, adapters }: SequenceLimits,
   arrivalMs: number,
   arrivalIndex: number,
 ): Sequence {
@@ -41,6 +43,9 @@ export function makeSequence(
     const { numBlocks, blockSize } = limits
     const details = { numBlocks, blockSize, promptTokens, maxTokens: params.maxTokens }
     throw engineError('ENGINE_SEQUENCE_NEVER_FITS', { param: 'maxTokens', details })
+  }
+  if (spec.adapter !== undefined && adapters?.has(spec.adapter) !== true) {
+    throw engineError('ENGINE_ADAPTER_NOT_LOADED', { details: { slot: spec.adapter } })
   }
   checkTokenIds(promptIds, 'promptIds', limits.vocabSize)
   checkTokenIds(params.stopTokenIds, 'stopTokenIds', limits.vocabSize)

@@ -61,6 +61,8 @@ export class Sequence {
   readonly stopTokenIds: Int32Array
   /** `[CACHE_DOMAIN_WORDS]`: only sequences of one domain find each other's KV. */
   readonly cacheDomain: Int32Array
+  /** Slot of its adapter; 0 = none. */
+  readonly adapter: number
   readonly tenantName: string
   readonly arrivalMs: number
   readonly arrivalIndex: number
@@ -128,6 +130,7 @@ export class Sequence {
   constructor(spec: SequenceSpec, options: SequenceOptions) {
     this.id = spec.id
     this.params = spec.params
+    this.adapter = spec.adapter ?? 0
     this.samplerParams = options.samplerParams
     this.choice = spec.choice
     this.promptIds = spec.promptIds

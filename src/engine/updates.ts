@@ -20,6 +20,8 @@ export interface SequenceSpec {
   readonly cacheDomain: Int32Array
   /** Sequences with one key should meet the same engine; whoever chooses among engines reads it, no engine does. */
   readonly cacheKey?: string
+  /** Slot of the adapter that answers, 1 ≤ slot; absent = none. The domain is this adapter's alone. */
+  readonly adapter?: number
   /** A sequence with the same prompt and domain, handed over before: its blocks are waited for. */
   readonly leader?: SequenceId
   readonly tier: ServiceTier

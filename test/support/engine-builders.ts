@@ -36,6 +36,8 @@ export interface SpecParts extends Partial<SamplingParams> {
   readonly tenant?: string
   readonly leader?: number
   readonly maxQueueMs?: number
+  /** Slot. */
+  readonly adapter?: number
 }
 
 export function makeSpec(id: number, parts: SpecParts = {}): SequenceSpec {
@@ -48,6 +50,7 @@ export function makeSpec(id: number, parts: SpecParts = {}): SequenceSpec {
     tenant,
     leader,
     maxQueueMs,
+    adapter,
     ...params
   } = parts
   return {
@@ -61,6 +64,7 @@ export function makeSpec(id: number, parts: SpecParts = {}): SequenceSpec {
     tenant: tenant ?? 'local',
     ...(leader === undefined ? {} : { leader: leader as SequenceId }),
     maxQueueMs: maxQueueMs ?? null,
+    ...(adapter === undefined ? {} : { adapter }),
   }
 }
 
@@ -69,6 +73,7 @@ export function makeTestSequence(id: number, limits: BatchLimits, parts: SpecPar
     limits,
     maxContextTokens: limits.maxBlocksPerSeq * limits.blockSize,
     eosTokenIds: [],
+    adapters: { has: () => true },
   }
   return makeSequence(makeSpec(id, parts), sequenceLimits, 0, id)
 }

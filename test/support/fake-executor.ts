@@ -41,6 +41,7 @@ export function makeArrays(limits: BatchLimits): BatchArrays {
     sequenceSlots: new Int32Array(maxB),
     blockTables: new Int32Array(maxB * limits.maxBlocksPerSeq),
     logitsRows: new Int32Array(maxL),
+    adapterRows: new Int32Array(maxT),
     samplerSlots: new Int32Array(maxL),
     samplePositions: new Int32Array(maxL),
     targetIds: new Int32Array(maxL),
@@ -110,6 +111,8 @@ export class FakeExecutor implements Executor {
   }
   /** Bytes of a block: tokens, then positions, as 32-bit words. */
   readonly kvBlocks: KvBlocks
+  /** Slots that count as loaded. */
+  readonly adapters = new Set<number>()
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** What each KV slot holds: token, and the position it was written for. */

@@ -63,6 +63,8 @@ export class ExportedExecutor implements OpenedExecutor {
   }
   /** KV is dense, a sequence's own. */
   readonly kvBlocks = null
+  /** The graph is as it was exported. */
+  readonly adapters = null
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** As `NativeExecutor.logits`. */
@@ -99,6 +101,7 @@ export class ExportedExecutor implements OpenedExecutor {
       sequenceSlots: new Int32Array(limits.maxNumSeqs),
       blockTables: new Int32Array(limits.maxNumSeqs * limits.maxBlocksPerSeq),
       logitsRows: new Int32Array(limits.maxLogitsRows),
+      adapterRows: new Int32Array(limits.maxNumBatchedTokens),
     }
   }
 

@@ -32,6 +32,19 @@ function makeBatch(overrides: Partial<BatchLimits> = {}) {
 const head = (array: Int32Array, count: number) => Array.from(array.subarray(0, count))
 
 describe('InputBatch', () => {
+  it('says of each row whose adapter answers it, also where another one stood before', () => {
+    const { batch, arrays, make } = makeBatch()
+    const rows = { blocks: [9], numComputedTokens: 0, numScheduledTokens: 2 }
+    batch.fill([
+      make({ ...rows, promptIds: [1, 0, 1], adapter: 3 }),
+      make({ ...rows, promptIds: [1, 1, 1] }),
+      make({ ...rows, promptIds: [0, 0, 1], adapter: 1 }),
+    ])
+    expect(head(arrays.adapterRows, 6)).toEqual([3, 3, 0, 0, 1, 1])
+    batch.fill([make({ ...rows, promptIds: [1, 0, 1] })])
+    expect(head(arrays.adapterRows, 2)).toEqual([0, 0])
+  })
+
   it('lays a chunk and a decode row behind each other', () => {
     const { batch, arrays, make, limits } = makeBatch()
     const chunk = make({
