@@ -26,6 +26,7 @@ export const granite: ModelDefinition = defineDecoder({
   },
   names: STANDARD_NAMES,
   layer: preNorm(attention, gatedMlp),
+  isPairedInGguf: true,
 })
 
 function readJson(checkpoint: Checkpoint): ModelConfig {

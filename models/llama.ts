@@ -28,6 +28,7 @@ export const llama: ModelDefinition = defineDecoder({
   },
   names: STANDARD_NAMES,
   layer: preNorm(attention, gatedMlp),
+  isPairedInGguf: true,
 })
 
 function readJson(checkpoint: Checkpoint): ModelConfig {

@@ -46,6 +46,7 @@ export const mixtral: ModelDefinition = defineDecoder({
     },
   ),
   layer: preNorm(attention, expertMlp),
+  isPairedInGguf: true,
 })
 
 function isPositive(metadata: Checkpoint['metadata'], key: string): boolean {

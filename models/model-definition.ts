@@ -8,6 +8,17 @@ import type { Checkpoint, TensorInfo } from '../src/checkpoint/checkpoint.ts'
 import type { Graph } from '../src/graph/graph.ts'
 import type { ModelConfig } from './model-config.ts'
 
+/** Modules that adapters may name, as Hugging Face's folders call them. */
+export type AdapterModules = ReadonlyMap<
+  string,
+  {
+    /** Name of the stored tensor that its matrix lies in. */
+    readonly tensor: string
+    /** Row of that tensor where each of the module's outputs lies; `null` = in their order. */
+    readonly outputOrder: Int32Array | null
+  }
+>
+
 export interface ModelDefinition {
   readonly modelType: string
   /** How each kind of checkpoint that the architecture comes in names it. */
@@ -28,6 +39,8 @@ export interface ModelDefinition {
   checkTensors(checkpoint: Checkpoint, config: ModelConfig): void
   /** Small F32 tensors whose values `buildGraph` wants, by name. */
   constantTensors(checkpoint: Checkpoint, config: ModelConfig): readonly TensorInfo[]
+  /** What of it adapters may change, as far as its names tell; the graph says which are computed so that they can be. */
+  adapterModules(checkpoint: Checkpoint, config: ModelConfig): AdapterModules
   /** @param constants - the values of `constantTensors` */
   buildGraph(
     checkpoint: Checkpoint,

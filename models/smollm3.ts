@@ -33,6 +33,7 @@ export const smollm3: ModelDefinition = defineDecoder({
   },
   names: STANDARD_NAMES,
   layer: preNorm(attention, gatedMlp),
+  isPairedInGguf: true,
 })
 
 function readJson(checkpoint: Checkpoint): ModelConfig {

@@ -16,6 +16,7 @@ import type { ModelConfig, RopeSetting } from '../model-config.ts'
 import type { ModelDefinition } from '../model-definition.ts'
 import { ropeFrequencies } from '../reading/rope.ts'
 import { checkTensorSet, type ExpectedTensor, tensorOf } from '../tensor-check.ts'
+import { adapterModules } from './adapter-modules.ts'
 import type { Wiring } from './block.ts'
 import { expectedTensors } from './expected-tensors.ts'
 import { DecoderLayer, type LayerContext } from './layer.ts'
@@ -30,6 +31,8 @@ export interface DecoderSpec {
   readonly readers: Readonly<Partial<Record<Kind, DecoderReader>>>
   readonly names: NameTables
   readonly layer: Wiring
+  /** Converters to GGUF put the two halves of q's and k's heads into pairs; absent = they leave them. */
+  readonly isPairedInGguf?: true
   /** Stored tensors that the computation does not read, each optional. */
   unread?(checkpoint: Checkpoint, config: ModelConfig): readonly ExpectedTensor[]
   claims?(checkpoint: Checkpoint): boolean
@@ -57,6 +60,11 @@ export function defineDecoder(spec: DecoderSpec): ModelDefinition {
       ]),
     constantTensors: (checkpoint, { ropes }) =>
       factorTensorsOf(ropes).map((name) => tensorOf(checkpoint, name)),
+    adapterModules: (checkpoint, config) =>
+      adapterModules(checkpoint, config, {
+        names: spec.names,
+        isPairedInGguf: spec.isPairedInGguf === true,
+      }),
     buildGraph: (checkpoint, config, constants) => buildGraph(spec, checkpoint, config, constants),
   }
 }

@@ -33,6 +33,9 @@ export type CheckpointErrorCode =
   | 'CHECKPOINT_SPLIT_MISMATCH'
   | 'CHECKPOINT_QUANTIZATION_UNSUPPORTED'
   | 'CHECKPOINT_QUANTIZED_TENSOR'
+  | 'CHECKPOINT_ADAPTER_UNSUPPORTED'
+  | 'CHECKPOINT_ADAPTER_CONFIG'
+  | 'CHECKPOINT_ADAPTER_TENSOR'
 
 const place = '{file}: expected {expected} for {field} at byte {offset}, got {got}; {next}'
 
@@ -104,6 +107,23 @@ const table: Readonly<Record<CheckpointErrorCode, ErrorDefinition>> = {
     retryable: false,
     message:
       '{file}: expected tensor {tensor} as {expected}, got {got}; tensors and quantization_config disagree, fetch all files of one checkpoint',
+  },
+  CHECKPOINT_ADAPTER_UNSUPPORTED: {
+    status: 422,
+    retryable: false,
+    message: '{file}: {key} is {got}, and adapters are computed with {expected} only; {next}',
+  },
+  CHECKPOINT_ADAPTER_CONFIG: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected {expected} for {key}, got {got}; fetch the adapter again or correct it',
+  },
+  CHECKPOINT_ADAPTER_TENSOR: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected tensor {tensor} to be {expected}, got {got}; fetch both files of one adapter again',
   },
   CHECKPOINT_BAD_MAGIC: { status: 422, retryable: false, message: place },
   CHECKPOINT_UNSUPPORTED_VERSION: { status: 422, retryable: false, message: place },

@@ -44,6 +44,36 @@ const table = {
     message:
       '{file}: expected a graph for 1 or any number of tokens a run, got one for {got}; export it with dynamic axes',
   },
+  EXECUTION_ADAPTER_MODULE: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected modules of a {modelType} that adapters can change ({supported}), got {module}; merge the adapter into its base, or train it without that module',
+  },
+  EXECUTION_ADAPTER_SHAPE: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected {module} to have {expected}, as in this {modelType}, got {got}; the adapter was made for another model',
+  },
+  EXECUTION_ADAPTER_VALUES: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected matrices for {module} that can be multiplied with, got {reason}; fetch the adapter again or train it anew',
+  },
+  EXECUTION_ADAPTER_RANK: {
+    status: 422,
+    retryable: false,
+    message:
+      '{file}: expected ranks of at most {maxRank}, got {rank} for {module}; raise --max-lora-rank',
+  },
+  EXECUTION_ADAPTER_CHANGED: {
+    status: 409,
+    retryable: true,
+    message:
+      '{folder}: expected an adapter with digest {expected}, as it was asked for, got {got}; unload it and load it again once nothing writes to it',
+  },
 } as const
 
 export type ExecutionErrorCode = keyof typeof table

@@ -1,6 +1,6 @@
 /** What every executor says of itself once it is made. */
 
-import type { Executor } from '../engine/executor.ts'
+import type { Executor, LoadedAdapters } from '../engine/executor.ts'
 
 export interface ExecutorFacts {
   /** Kernel family, such as `avx512-vnni`; `onnxruntime` for stock operators. */
@@ -21,9 +21,32 @@ export interface OperatorTime {
   readonly microseconds: number
 }
 
+/** An adapter to be read. */
+export interface AdapterSource {
+  /** 1 ≤ slot. */
+  readonly slot: number
+  /** Local folder, as PEFT saves it. */
+  readonly folder: string
+  /** What its files must have, see `digestAdapter`. */
+  readonly digest: string
+  readonly maxRank: number
+}
+
+export interface AdapterSlots extends LoadedAdapters {
+  /**
+   * Read an adapter into a slot that no sequence uses; sequences may, once it resolves. Steps go on meanwhile.
+   *
+   * @throws ServingError CHECKPOINT_*, EXECUTION_ADAPTER_*, NATIVE_BAD_WEIGHT; the slot is empty then
+   */
+  load(adapter: AdapterSource): Promise<void>
+  /** Free a slot that no sequence uses; an empty one stays empty. */
+  unload(slot: number): void
+}
+
 /** An executor as it is opened: the engine's contract, and what loading and tests want besides. */
 export interface OpenedExecutor extends Executor {
   readonly facts: ExecutorFacts
+  readonly adapters: AdapterSlots | null
   /** [maxLogitsRows * vocabSize] f32, raw; row r belongs to `logitsRows[r]` of the last step. */
   readonly logits: Float32Array
   /**

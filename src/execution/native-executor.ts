@@ -15,9 +15,11 @@ import { invariant } from '../base/errors.ts'
 import type { BatchArrays, BatchLimits, KvBlocks } from '../engine/executor.ts'
 import type { GraphWeight, KvLayer } from '../graph/graph.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
-import type { ExecutorFacts, OpenedExecutor, OperatorTime } from './executor-facts.ts'
+import type { AdapterTargets } from './adapter-plan.ts'
+import type { AdapterSlots, ExecutorFacts, OpenedExecutor, OperatorTime } from './executor-facts.ts'
 import { loadWeights, type PackOptions } from './load-weights.ts'
 import { type MemoryPlanInput, planMemory } from './memory-plan.ts'
+import { NativeAdapters } from './native-adapters.ts'
 import { weightBytes } from './native-weights.ts'
 import { ortVersion } from './ort-version.ts'
 import { samplerSpec } from './sampler-spec.ts'
@@ -30,6 +32,8 @@ export interface NativeExecutorOptions extends Omit<MemoryPlanInput, 'kvLayers'>
   /** Compute threads, ≥ 1. */
   readonly threads: number
   readonly activations: 'f32' | 'bf16' | 'int8'
+  /** What adapters may change; absent = nothing, and none are taken. */
+  readonly adapterTargets?: AdapterTargets
   /** Where packed weights are kept; absent = in memory only. */
   readonly packs?: PackOptions | undefined
   /** As planned; absent = about as many as are stored. */
@@ -48,6 +52,7 @@ export class NativeExecutor implements OpenedExecutor {
     answersWhileComputing: true,
   }
   readonly kvBlocks: KvBlocks
+  readonly adapters: AdapterSlots | null
   readonly limits: BatchLimits
   readonly arrays: BatchArrays
   /** [maxLogitsRows * vocabSize] f32, raw; row r belongs to `logitsRows[r]` of the last step. */
@@ -55,7 +60,12 @@ export class NativeExecutor implements OpenedExecutor {
   readonly facts: ExecutorFacts
   readonly #model: NativeModel
 
-  private constructor(model: NativeModel, limits: BatchLimits, facts: ExecutorFacts) {
+  private constructor(
+    model: NativeModel,
+    limits: BatchLimits,
+    facts: ExecutorFacts,
+    adapters: AdapterSlots | null,
+  ) {
     const { buffers } = model
     const isWhole =
       buffers.tokenIds.length === limits.maxNumBatchedTokens &&
@@ -73,6 +83,7 @@ export class NativeExecutor implements OpenedExecutor {
       readBlock: (blockId, into) => translated(() => model.readBlock(blockId, into)),
       writeBlock: (blockId, from) => translated(() => model.writeBlock(blockId, from)),
     }
+    this.adapters = adapters
   }
 
   /**
@@ -106,7 +117,9 @@ export class NativeExecutor implements OpenedExecutor {
         weightsBytes: model.memory().weightsBytes,
         kvBytesPerToken,
       }
-      return new NativeExecutor(model, limits, facts)
+      const { adapterTargets } = options
+      const adapters = adapterTargets ? new NativeAdapters(model, adapterTargets) : null
+      return new NativeExecutor(model, limits, facts, adapters)
     } catch (cause) {
       model.dispose()
       throw nativeServingError(cause)

@@ -9,6 +9,7 @@ import type { Checkpoint, ExportedCheckpoint, OpenedCheckpoint } from '../checkp
 import type { OpenedExecutor } from '../execution/executor-facts.ts'
 import { ExportedExecutor } from '../execution/exported/exported-executor.ts'
 import { NativeExecutor } from '../execution/native-executor.ts'
+import { linearOutputs } from '../graph/linear-outputs.ts'
 import { lowerForCpu } from '../graph/lower-cpu.ts'
 import { planWeights } from '../graph/plan-weights.ts'
 import type { EngineOptions } from './messages.ts'
@@ -50,13 +51,16 @@ async function openNative(
   const { onnx, kvLayers } = lowerForCpu(graph)
   const { weights, packedBytes } = planWeights(graph, options.weights ?? SOURCE_WEIGHTS)
   const { vocabSize } = graph
+  const { modelType } = config
+  const modules = definition.adapterModules(checkpoint, config)
+  const adapterTargets = { modelType, modules, outputs: linearOutputs(graph) }
   const maxContextTokens = Math.min(options.maxContextTokens, graph.maxContextTokens)
   const sizes = { maxContextTokens, vocabSize, kvLayers }
   const executor = await NativeExecutor.open({
-    ...{ ...options, ...sizes, onnx, weights, packedBytes },
+    ...{ ...options, ...sizes, onnx, weights, packedBytes, adapterTargets },
     ...listeners,
   })
-  return { executor, modelType: config.modelType, maxContextTokens }
+  return { executor, modelType, maxContextTokens }
 }
 
 async function openExported(
