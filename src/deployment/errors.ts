@@ -51,6 +51,12 @@ const table = {
     retryable: true,
     message: '"{model}" is not ready: {reason}; try again in {retryAfterSeconds} s',
   },
+  DEPLOYMENT_NAME_CREATED: {
+    status: 409,
+    retryable: false,
+    message:
+      'expected the configuration file to declare no "{name}", which {who} created over the API at {time}; call it otherwise in the file, or delete the other first',
+  },
   DEPLOYMENT_BAD_DECLARATION: {
     status: 409,
     retryable: false,

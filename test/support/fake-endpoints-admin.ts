@@ -148,7 +148,7 @@ export class FakeEndpointsAdmin implements EndpointsAdmin {
   ): void {
     const sequence = this.changes.length + 1
     const time = new Date(CREATED_AT * 1000).toISOString()
-    this.changes.push({ sequence, time, who, what, name, before, after })
+    this.changes.push({ sequence, time, who, what, name, origin: 'api', before, after })
   }
 }
 

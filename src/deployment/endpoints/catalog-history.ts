@@ -1,6 +1,6 @@
 /**
- * Where changes of endpoints and aliases are written before they are applied. A port and its memory-only form, for
- * servers that keep no file.
+ * Where changes of endpoints and aliases are written before they are applied. A port (the file is
+ * `provenance/catalog-history-file.ts`) and its memory-only form, for servers that keep no file.
  */
 
 import type { Clock } from '../../base/clock.ts'
@@ -9,7 +9,11 @@ import type { CatalogChange } from './endpoints-admin.ts'
 export type NewChange = Omit<CatalogChange, 'sequence' | 'time'>
 
 export interface CatalogHistory {
-  /** All or none. @returns them with their numbers, in order */
+  /**
+   * All or none, durably. @returns them with their numbers, in order
+   *
+   * @throws ServingError when they could not be written; then nothing may be applied
+   */
   append(changes: readonly NewChange[]): Promise<readonly CatalogChange[]>
   /** @param name - `undefined` = of all */
   list(name?: string): Promise<readonly CatalogChange[]>

@@ -60,6 +60,8 @@ export interface CatalogChange {
   readonly who: string
   readonly what: 'endpoint' | 'alias'
   readonly name: string
+  /** Who declares this name: only `api` comes back after a restart by itself, a file declares anew. */
+  readonly origin: 'file' | 'api'
   /** `null` = it did not exist. */
   readonly before: EndpointSpec | AliasSpec | null
   /** `null` = it was removed. */

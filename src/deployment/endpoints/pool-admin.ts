@@ -159,7 +159,8 @@ export class PoolAdmin implements EndpointsAdmin {
         endpoints: [...read.endpoints, ...added],
         aliases: [...read.aliases, ...addedAliases],
       }
-      const changes = await this.#change(after, who)
+      const fromFile = new Set([...this.#fromFile, ...namesOf(read)])
+      const changes = await this.#change(after, who, fromFile)
       this.#fromFile = namesOf(read)
       return { changes }
     })
@@ -177,11 +178,21 @@ export class PoolAdmin implements EndpointsAdmin {
     return result
   }
 
-  async #change(after: EndpointCatalog, who: string): Promise<readonly CatalogChange[]> {
+  async #change(
+    after: EndpointCatalog,
+    who: string,
+    fromFile: ReadonlySet<string> = this.#fromFile,
+  ): Promise<readonly CatalogChange[]> {
     const { pool, history, check } = this.#options
     check(after)
     await this.#plan(after)
-    const changes = await history.append(changesBetween(pool.catalog, after, who))
+    const changes = await history.append(
+      changesBetween(pool.catalog, after).map((change) => ({
+        ...change,
+        who,
+        origin: fromFile.has(change.name) ? 'file' : 'api',
+      })),
+    )
     pool.apply(after)
     return changes
   }
@@ -238,11 +249,9 @@ function namesOf({ endpoints, aliases }: EndpointCatalog): ReadonlySet<string> {
 function changesBetween(
   before: EndpointCatalog,
   after: EndpointCatalog,
-  who: string,
-): readonly NewChange[] {
+): readonly Omit<NewChange, 'who' | 'origin'>[] {
   const endpoints = endpointChanges(before.endpoints, after.endpoints).map((change) => ({
     ...change,
-    who,
     what: 'endpoint' as const,
   }))
   const names = new Set([...before.aliases, ...after.aliases].map(({ name }) => name))
@@ -251,6 +260,6 @@ function changesBetween(
   const aliases = [...names]
     .map((name) => ({ name, before: aliasOf(before, name), after: aliasOf(after, name) }))
     .filter((change) => JSON.stringify(change.before) !== JSON.stringify(change.after))
-    .map((change) => ({ ...change, who, what: 'alias' as const }))
+    .map((change) => ({ ...change, what: 'alias' as const }))
   return [...endpoints, ...aliases]
 }
