@@ -55,18 +55,17 @@ export class ServerProcess {
     this.#stderr = parts.stderr
   }
 
-  /** @param model - a path; default: the test model */
+  /** @param model - a path; default: the test model; `null` = what a configuration file in `flags` declares */
   static async start(
     flags: readonly string[] = [],
-    model: string = process.env.INGOT_TEST_MODEL ?? MODEL_ID,
+    model: string | null = process.env.INGOT_TEST_MODEL ?? MODEL_ID,
   ): Promise<ServerProcess> {
     const folder = await mkdtemp(join(tmpdir(), 'ingot-serve-'))
     const audit = ['--audit-log', join(folder, 'audit.jsonl'), '--log-level', 'warn']
-    const names = ['--served-model-name', MODEL_ID, '--port', '0']
+    const named = model === null ? [] : [model, '--served-model-name', MODEL_ID]
+    const args = [MAIN, 'serve', ...named, '--port', '0', ...audit, ...flags]
     const startedMs = performance.now()
-    const child = spawn(process.execPath, [MAIN, 'serve', model, ...names, ...audit, ...flags], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     const stderr: string[] = []
     createInterface({ input: child.stderr }).on('line', (line) => stderr.push(line))
     const lines: string[] = []
