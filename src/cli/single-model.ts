@@ -38,6 +38,7 @@ export function plainEndpoint(
     maxQueuedSequences: null,
     threads: null,
     maxDraftTokens: null,
+    prefixCache: null,
     cpuSets: [],
     inactiveTimeoutMs: null,
     isPinned: false,

@@ -36,6 +36,7 @@ describe('the together-ai client', () => {
       display_name: 'Small talk',
       inactive_timeout: 30,
       disable_speculative_decoding: true,
+      disable_prompt_cache: true,
       availability_zone: 'local',
     })
     expect(created).toEqual({
@@ -55,6 +56,7 @@ describe('the together-ai client', () => {
     expect(endpoints.get(id).spec).toMatchObject({
       threads: 2,
       maxDraftTokens: 0,
+      prefixCache: false,
       inactiveTimeoutMs: 1_800_000,
       autoscaling: { minReplicas: 0, maxReplicas: 2 },
     })
@@ -149,7 +151,6 @@ describe('POST /v1/endpoints', () => {
     ['a field of nobody', { colour: 'red' }, 'colour'],
     ['other hardware', { hardware: '8x_nvidia_h100_80gb_sxm' }, 'hardware'],
     ['another zone', { availability_zone: 'us-central-4b' }, 'availability_zone'],
-    ['a cache switched off', { disable_prompt_cache: true }, 'disable_prompt_cache'],
     [
       'more replicas than there may be',
       { autoscaling: { min_replicas: 0, max_replicas: 65 } },
@@ -221,6 +222,7 @@ describe('POST /v1/endpoints', () => {
       maxQueuedSequences: 8,
       threads: null,
       maxDraftTokens: null,
+      prefixCache: null,
       cpuSets: [],
       inactiveTimeoutMs: 600_000,
       isPinned: true,

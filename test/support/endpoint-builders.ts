@@ -78,6 +78,7 @@ export function endpointSpec(fields: Partial<EndpointSpec> = {}): EndpointSpec {
     maxQueuedSequences: null,
     threads: null,
     maxDraftTokens: null,
+    prefixCache: null,
     cpuSets: [],
     inactiveTimeoutMs: null,
     isPinned: false,

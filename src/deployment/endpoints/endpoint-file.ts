@@ -51,6 +51,7 @@ export function readEndpoint(
   const mode = reader.read('mode', oneOf(['serverless', 'dedicated'])) ?? 'serverless'
   const variants = readVariants(reader, defaults, context)
   const timeout = reader.read('inactiveTimeout', orWord(duration, 'off'))
+  const prefixCache = automatic(reader, 'prefixCache', oneOf(['on', 'off']))
   const endpoint: EndpointSpec = {
     name,
     displayName: reader.read('displayName', text('a text')) ?? null,
@@ -63,6 +64,7 @@ export function readEndpoint(
     maxQueuedSequences: automatic(reader, 'maxQueue', integer),
     threads: automatic(reader, 'threads', integer),
     maxDraftTokens: automatic(reader, 'draftTokens', integer),
+    prefixCache: prefixCache === null ? null : prefixCache === 'on',
     cpuSets: reader.readList('cpuSets', text('CPUs such as "0-3,8"')) ?? [],
     inactiveTimeoutMs: timeout === 'off' ? null : (timeout ?? defaultInactiveTimeoutMs(mode)),
     isPinned: reader.read('pinned', boolean) ?? false,

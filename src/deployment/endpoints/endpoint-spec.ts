@@ -73,6 +73,8 @@ export interface EndpointSpec {
   readonly threads: number | null
   /** Tokens guessed in a step at most; 0 = no speculation, `null` = as the configuration. */
   readonly maxDraftTokens: number | null
+  /** Whether prompt beginnings are found again; `null` = as the configuration. */
+  readonly prefixCache: boolean | null
   /** CPUs that replica i is bound to; shorter than the replicas = the rest are free to run anywhere. */
   readonly cpuSets: readonly string[]
   /** Unused for so long it is unloaded (serverless) or scaled to zero (dedicated); `null` = never. */

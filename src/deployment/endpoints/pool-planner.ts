@@ -97,6 +97,7 @@ export class PoolPlanner {
       threads: endpoint.threads ?? this.#threadsOf(endpoint),
       scheduling: {
         ...engine.scheduling,
+        prefixCache: endpoint.prefixCache ?? engine.scheduling.prefixCache,
         maxDraftTokens: endpoint.maxDraftTokens ?? engine.scheduling.maxDraftTokens,
       },
     }

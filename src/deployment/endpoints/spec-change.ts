@@ -14,11 +14,11 @@ export type ChangeKind = 'same' | 'policy' | 'revision'
 /** Everything that reaches an engine; what is not in here is policy. */
 function revisionOf(spec: EndpointSpec): object {
   const { mode, kvMemoryBytes, maxContextTokens, maxNumSeqs, maxQueuedSequences } = spec
-  const { threads, maxDraftTokens, cpuSets } = spec
+  const { threads, maxDraftTokens, prefixCache, cpuSets } = spec
   // How well a variant does is what is known of it, not what it is.
   const variants = spec.variants.map(({ qualityKl, ...variant }) => variant)
   const sizes = { kvMemoryBytes, maxContextTokens, maxNumSeqs, maxQueuedSequences }
-  return { mode, variants, ...sizes, threads, maxDraftTokens, cpuSets }
+  return { mode, variants, ...sizes, threads, maxDraftTokens, prefixCache, cpuSets }
 }
 
 export function changeKind(before: EndpointSpec, after: EndpointSpec): ChangeKind {

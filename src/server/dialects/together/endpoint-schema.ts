@@ -139,10 +139,8 @@ export const createEndpointSchema: TSchema = Type.Object(
       }),
     ),
     disable_speculative_decoding: booleanField('True: no tokens are guessed. Default false.'),
-    disable_prompt_cache: Type.Optional(
-      field('false', 'Only false: Together no longer heeds it, and nor do we.', {
-        enum: [false, null],
-      }),
+    disable_prompt_cache: booleanField(
+      'True: every prompt is computed from its beginning; answers are the same. Default false.',
     ),
     name: textField(
       NAME_EXPECTED,

@@ -51,6 +51,7 @@ export function specOf(body: CreateEndpointBody, machine: MachineFacts): Endpoin
     maxQueuedSequences: body.max_queue ?? null,
     threads: (hardware ?? null) === null ? null : threadsOf(machine, hardware as string),
     maxDraftTokens: body.disable_speculative_decoding === true ? 0 : null,
+    prefixCache: body.disable_prompt_cache === true ? false : null,
     cpuSets: [],
     inactiveTimeoutMs:
       body.inactive_timeout === undefined
@@ -97,11 +98,17 @@ export function endpointObject(status: EndpointStatus, machine: MachineFacts): o
   return {
     ...listedEndpoint(status),
     display_name: spec.displayName ?? spec.name,
-    hardware: hardwareId(machine, spec.threads),
+    hardware: hardwareId(machine, spec.threads ?? sharedThreads(machine, spec)),
     autoscaling: isServerless
       ? { min_replicas: 0, max_replicas: 1 }
       : { min_replicas: minReplicas, max_replicas: maxReplicas },
   }
+}
+
+/** Cores of a replica that names none: replicas of a dedicated endpoint compute side by side, others take turns. */
+function sharedThreads({ numCores }: MachineFacts, { mode, autoscaling }: EndpointSpec): number {
+  if (mode === 'serverless') return numCores
+  return Math.max(1, Math.floor(numCores / Math.max(1, autoscaling.maxReplicas)))
 }
 
 /** `EndpointListResponse.Data` of the SDK, which has fewer members. */

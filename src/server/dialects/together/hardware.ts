@@ -1,7 +1,7 @@
 /**
  * The machine as Together's list of hardware: one entry for each number of cores that a replica may have.
  *
- * Owns nothing. An id such as `cpu_2x_avx512` is what an endpoint's threads are called; `null` threads are all cores.
+ * Owns nothing. An id such as `cpu_2x_avx512` is what an endpoint's threads are called.
  */
 
 import type { MachineFacts } from '../../administration.ts'
@@ -16,8 +16,8 @@ export function threadCounts({ numCores }: MachineFacts): readonly number[] {
   return [...counts, numCores]
 }
 
-export function hardwareId({ numCores, kernels }: MachineFacts, threads: number | null): string {
-  return `cpu_${threads ?? numCores}x_${kernels.replaceAll(/[^a-z\d]+/gi, '_')}`
+export function hardwareId({ kernels }: MachineFacts, threads: number): string {
+  return `cpu_${threads}x_${kernels.replaceAll(/[^a-z\d]+/gi, '_')}`
 }
 
 /** @throws ServingError SERVER_INVALID_VALUE naming the ids that there are */

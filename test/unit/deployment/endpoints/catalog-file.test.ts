@@ -65,6 +65,7 @@ endpoints:
     maxQueue: 0
     threads: 2
     draftTokens: 0
+    prefixCache: off
     cpuSets: [0-1, "2,3"]
     inactiveTimeout: 1h
     coldStartWait: 500ms
@@ -118,6 +119,7 @@ endpoints:
           maxQueuedSequences: 0,
           threads: 2,
           maxDraftTokens: 0,
+          prefixCache: false,
           cpuSets: ['0-1', '2,3'],
           inactiveTimeoutMs: 3_600_000,
           isPinned: false,
