@@ -1,5 +1,6 @@
 /**
- * Guesses the next tokens of streams from what stands in them already (prompt lookup), as many as are worth computing.
+ * Guesses the next tokens of streams, as many as are worth computing: from what stands in them already (prompt lookup),
+ * or as a draft model guessed before the step (`draft-model.ts`).
  *
  *   known  … a b c d e … a b c│      the run "a b c" stood before: guess "d e …"
  *   rows       c  d  e                one row each; what row c draws is certain, and row d counts when it drew "d", …
@@ -13,32 +14,9 @@
  * Sources: arXiv:2304.04487 (prompt lookup), arXiv:2211.17192 (acceptance).
  */
 
-import { NgramIndex } from './ngram-index.ts'
+import { DraftState, type Luck } from './draft-state.ts'
 import type { Sequence } from './sequence.ts'
 import type { StepCostModel } from './step-cost-model.ts'
-
-/** Weight of a guess's outcome against that of the one before. */
-const REMEMBERED = 0.9
-/** Chances without a guess after which a sequence is tried again with one, first and at most. */
-const FIRST_PAUSE = 8
-const LONGEST_PAUSE = 128
-
-/** What one sequence's guesses have taught. */
-export class DraftState {
-  readonly index: NgramIndex
-  /** Weighted guesses that were right, and all that were judged; begins at one in two. */
-  numRight = 1
-  numJudged = 2
-  /** Chances passed since the last guess, and how many to pass before trying again. */
-  numPassed = 0
-  pause: number = FIRST_PAUSE
-  numAccepted = 0
-  numRejected = 0
-
-  constructor(capacity: number) {
-    this.index = new NgramIndex(capacity)
-  }
-}
 
 /** Whether what is drawn depends on the row alone from `minTokens` on. */
 export function canDraft({ params }: Sequence): boolean {
@@ -46,16 +24,32 @@ export function canDraft({ params }: Sequence): boolean {
   return presencePenalty === 0 && frequencyPenalty === 0 && repetitionPenalty === 1
 }
 
+/** Where the sequence's end stood before, when prompt lookup guesses at least as well as a draft model; else -1. */
+export function lookUp(sequence: Sequence): number {
+  const { draft } = sequence
+  if (draft === null) return -1
+  const from = draft.index.find(sequence.tokenIds, sequence.numTokens)
+  return from >= 0 && (draft.kv === null || draft.lookup.chance >= draft.model.chance) ? from : -1
+}
+
 export class Drafts {
   readonly #model: StepCostModel
   readonly #most: number
+  readonly #looksUp: boolean
   /** Tokens expected of the step, and its predicted milliseconds. In an array, because numbers would be boxed. */
   readonly #sums = new Float64Array(2)
 
   /** @param most - guesses for one sequence in one step */
-  constructor(model: StepCostModel, most: number) {
+  constructor(model: StepCostModel, most: number, looksUp = true) {
     this.#model = model
     this.#most = most
+    this.#looksUp = looksUp
+  }
+
+  /** The sequence is let in: what its guesses teach is kept from now on, where any can be made. */
+  admit(sequence: Sequence): void {
+    if (sequence.draft === null && canDraft(sequence))
+      sequence.draft = new DraftState(sequence.capacity)
   }
 
   /** A step begins with these decode rows. */
@@ -68,9 +62,12 @@ export class Drafts {
   propose(sequence: Sequence, room: number): number {
     const { draft } = sequence
     if (draft === null || sequence.numOutputTokens < sequence.params.minTokens) return 0
-    const from = draft.index.find(sequence.tokenIds, sequence.numTokens)
+    draft.isModelGuess = draft.numModelGuesses > 0
+    // What they cost is spent, and was weighed before.
+    if (draft.isModelGuess) return Math.min(room, draft.numModelGuesses)
+    const from = this.#looksUp ? lookUp(sequence) : -1
     if (from < 0) return 0
-    const numGuesses = this.#numWorth(sequence, draft, Math.min(room, this.#most))
+    const numGuesses = this.#numWorth(sequence, draft.lookup, Math.min(room, this.#most))
     // A guess may itself be copied: text that repeats with a period shorter than the draft.
     for (let index = 0; index < numGuesses; index++)
       sequence.tokenIds[sequence.numTokens + index] = sequence.tokenIds[from + index]!
@@ -81,19 +78,17 @@ export class Drafts {
   learn(sequence: Sequence, numAccepted: number): void {
     const { draft, numDraftTokens } = sequence
     if (draft === null || numDraftTokens === 0) return
-    const numJudged = Math.min(numDraftTokens, numAccepted + 1)
-    draft.numRight = REMEMBERED * draft.numRight + numAccepted
-    draft.numJudged = REMEMBERED * draft.numJudged + numJudged
+    const luck = draft.isModelGuess ? draft.model : draft.lookup
+    luck.learn(numDraftTokens, numAccepted)
     draft.numAccepted += numAccepted
     draft.numRejected += numDraftTokens - numAccepted
-    draft.pause = numAccepted > 0 ? FIRST_PAUSE : Math.min(LONGEST_PAUSE, 2 * draft.pause)
   }
 
-  #numWorth(sequence: Sequence, draft: DraftState, most: number): number {
+  #numWorth(sequence: Sequence, luck: Luck, most: number): number {
     const sums = this.#sums
     const { tokenMs, logitsRowMs, keyMs } = this.#model
     const rowMs = tokenMs + logitsRowMs + keyMs * sequence.numTokens
-    const chance = draft.numRight / draft.numJudged
+    const { chance } = luck
     let expected = chance
     let numWorth = 0
     while (numWorth < most && expected * sums[1]! > rowMs * sums[0]!) {
@@ -102,10 +97,10 @@ export class Drafts {
       expected *= chance
       numWorth += 1
     }
-    draft.numPassed = numWorth > 0 ? 0 : draft.numPassed + 1
-    if (draft.numPassed <= draft.pause || most === 0) return numWorth
+    luck.numPassed = numWorth > 0 ? 0 : luck.numPassed + 1
+    if (luck.numPassed <= luck.pause || most === 0) return numWorth
     // Nothing is learned without a guess; the text may have begun to repeat itself.
-    draft.numPassed = 0
+    luck.numPassed = 0
     return 1
   }
 }

@@ -19,12 +19,14 @@ import { InvariantError, invariant, type ServingError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import { checkContext, checkScheduler } from './check-scheduler.ts'
 import { commitStep } from './commit.ts'
+import { CoreCounters } from './core-counters.ts'
+import type { DraftModel } from './draft-model.ts'
 import { engineError } from './errors.ts'
 import type { Executor } from './executor.ts'
 import { InputBatch } from './input-batch.ts'
 import type { KvMoves } from './kv-moves.ts'
 import type { KvTier } from './kv-tier.ts'
-import { makeScheduler } from './make-scheduler.ts'
+import { type DraftParts, makeDraftModel, makeScheduler } from './make-scheduler.ts'
 import { makeSequence, type SequenceLimits } from './make-sequence.ts'
 import { endUpdate, stepUpdate } from './report.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -46,6 +48,8 @@ export interface EngineCoreOptions {
   readonly hashKey: readonly [number, number]
   /** Where full blocks go that the prefix cache has to forget; absent = nowhere. */
   readonly tier?: KvTier | null
+  /** A second model that guesses; absent = none. */
+  readonly draft?: DraftParts | null
 }
 
 export class EngineCore {
@@ -55,6 +59,7 @@ export class EngineCore {
   readonly #scheduler: Scheduler
   readonly #moves: KvMoves | null
   readonly #tier: KvTier | null
+  readonly #draftModel: DraftModel | null
   readonly #waits: WaitEstimate
   readonly #batch: InputBatch
   readonly #sequences = new Map<SequenceId, Sequence>()
@@ -65,13 +70,7 @@ export class EngineCore {
   #hasCancelRequests = false
   #stoppedBy: InvariantError | null = null
   #numArrivals = 0
-  #numSteps = 0
-  #numPreemptions = 0
-  #numPromptTokens = 0
-  #numGeneratedTokens = 0
-  #numDraftTokens = 0
-  #numAcceptedDrafts = 0
-  #stepMs = 0
+  readonly #counters = new CoreCounters()
   /** Null while nobody looks. */
   #trace: StepTrace | null = null
 
@@ -86,6 +85,7 @@ export class EngineCore {
     const { scheduler, moves } = makeScheduler(options)
     this.#scheduler = scheduler
     this.#moves = moves
+    this.#draftModel = makeDraftModel(options, scheduler)
     this.#tier = options.tier ?? null
     this.#waits = new WaitEstimate(this.#scheduler.costModel)
     this.#batch = new InputBatch(executor.limits, executor.arrays)
@@ -145,6 +145,7 @@ export class EngineCore {
     if (this.#stoppedBy !== null) throw this.#stoppedBy
     try {
       invariant(!this.#isExecuting, 'E3', 'a step begins before the last one has ended')
+      if (this.#draftModel !== null) await this.#draft(this.#draftModel)
       const startMs = this.#clock.nowMs()
       this.#scheduler.schedule(startMs)
       this.#endExpired(startMs)
@@ -159,7 +160,7 @@ export class EngineCore {
       if (failure === null) this.#commit(endMs)
       else this.#failBatch(failure, endMs)
       this.#scheduler.removeFinished()
-      this.#stepMs = endMs - startMs
+      this.#counters.stepMs = endMs - startMs
     } catch (error) {
       this.#stoppedBy =
         error instanceof InvariantError ? error : new InvariantError('E3', reasonOf(error))
@@ -175,28 +176,8 @@ export class EngineCore {
   }
 
   stats(): EngineCoreStats {
-    const { pool, running, numWaiting, reuse } = this.#scheduler
-    return {
-      numRunning: running.length,
-      numWaiting,
-      numFreeBlocks: pool.numFree,
-      numCachedBlocks: pool.numCachedFree,
-      numBlocks: pool.numBlocks,
-      numSteps: this.#numSteps,
-      numPreemptions: this.#numPreemptions,
-      numPromptTokens: this.#numPromptTokens,
-      numGeneratedTokens: this.#numGeneratedTokens,
-      numDraftTokens: this.#numDraftTokens,
-      numAcceptedDrafts: this.#numAcceptedDrafts,
-      predictedWaitMs: this.#predictedWaitMs(),
-      stepMs: this.#stepMs,
-      numScheduledTokens: this.#batch.numTokens,
-      numCopiedTails: reuse.numCopiedTails,
-      numSwappedOutBlocks: reuse.numBlocksOut,
-      numSwappedInBlocks: reuse.numBlocksIn,
-      numRestoredTokens: reuse.numRestoredTokens,
-      tier: this.#tier?.stats ?? null,
-    }
+    const waitMs = this.#predictedWaitMs()
+    return this.#counters.stats(this.#scheduler, this.#batch, this.#tier, waitMs)
   }
 
   /** Check pool, queues and slots against each other, between steps. Cost: O(blocks + sequences). */
@@ -204,11 +185,28 @@ export class EngineCore {
     checkScheduler(this.#scheduler, this.#executor.limits)
     const { running, numWaiting } = this.#scheduler
     this.#batch.checkIntegrity(running)
+    this.#draftModel?.checkIntegrity(running)
     invariant(
       this.#sequences.size === running.length + numWaiting,
       'E2',
       'a sequence is lost or held twice',
     )
+  }
+
+  /** Guesses for the step to come; whoever is cancelled meanwhile is not in it. */
+  async #draft(draftModel: DraftModel): Promise<void> {
+    const { running, numWaiting } = this.#scheduler
+    const isBusy = numWaiting > 0 && running.length < this.#executor.limits.maxNumSeqs
+    const startMs = this.#clock.nowMs()
+    this.#isExecuting = true
+    const guessing = draftModel.propose(running, isBusy)
+    if (guessing !== null) await guessing
+    this.#isExecuting = false
+    if (guessing === null) return
+    const endMs = this.#clock.nowMs()
+    this.#trace?.guessed(startMs, endMs, running)
+    this.#endCancelled(endMs)
+    this.#scheduler.removeFinished()
   }
 
   #predictedWaitMs(): number {
@@ -254,13 +252,13 @@ export class EngineCore {
   #bindSamplers(nowMs: number): void {
     const { preempted, admitted } = this.#scheduler
     for (let index = 0; index < preempted.length; index++) this.#unbindSampler(preempted[index]!)
-    this.#numPreemptions += preempted.length
+    this.#counters.numPreemptions += preempted.length
     let hasRefused = false
     for (let index = 0; index < admitted.length; index++) {
       const sequence = admitted[index]!
       // Put out again in the same step, for a higher tier: it has no place to draw in.
       if (sequence.status !== SequenceStatus.running) continue
-      if (sequence.numPreemptions === 0) this.#numPromptTokens += sequence.numPromptTokens
+      if (sequence.numPreemptions === 0) this.#counters.numPromptTokens += sequence.numPromptTokens
       const refusal = this.#bindSampler(sequence)
       if (refusal === null) continue
       this.#end(sequence, SequenceStatus.finishedError, refusal, nowMs)
@@ -290,6 +288,7 @@ export class EngineCore {
 
   #unbindSampler(sequence: Sequence): void {
     if (sequence.samplerSlot < 0) return
+    this.#draftModel?.release(sequence)
     this.#executor.removeSequence(sequence.samplerSlot)
     this.#batch.freeSlot(sequence)
   }
@@ -320,7 +319,7 @@ export class EngineCore {
       if (cause instanceof InvariantError) throw cause
       return engineError('ENGINE_STEP_FAILED', { cause, details: { reason: reasonOf(cause) } })
     } finally {
-      this.#numSteps += 1
+      this.#counters.numSteps += 1
       this.#isExecuting = false
     }
   }
@@ -336,7 +335,7 @@ export class EngineCore {
   }
 
   #commit(nowMs: number): void {
-    this.#numGeneratedTokens += commitStep(this.#batch, nowMs, this.#numDrawn)
+    this.#counters.numGeneratedTokens += commitStep(this.#batch, nowMs, this.#numDrawn)
     const { sequences, numSeqs, firstLogitsRows, arrays } = this.#batch
     for (let row = 0; row < numSeqs; row++) {
       const sequence = sequences[row]!
@@ -351,10 +350,7 @@ export class EngineCore {
       }
       const numDrawn = this.#numDrawn[row]!
       const { numDraftTokens } = sequence
-      if (numDraftTokens > 0) {
-        this.#numDraftTokens += numDraftTokens
-        this.#numAcceptedDrafts += numDrawn - 1
-      }
+      if (numDraftTokens > 0) this.#counters.judge(numDraftTokens, numDrawn - 1)
       const drawRow = numDrawn > 0 ? endRow - 1 - numDraftTokens : endRow
       this.#scheduler.settle(sequence, numDrawn)
       const rows = { firstRow, drawRow, numDrawn }

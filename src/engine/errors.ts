@@ -11,6 +11,7 @@ export const engineError: (
     | 'ENGINE_TOKEN_OUT_OF_RANGE'
     | 'ENGINE_ADAPTER_NOT_LOADED'
     | 'ENGINE_BAD_LOGITS'
+    | 'ENGINE_DRAFT_UNUSABLE'
     | 'ENGINE_STEP_FAILED'
     | 'ENGINE_SAMPLER_REFUSED'
     | 'ENGINE_QUEUE_TOO_LONG'
@@ -50,6 +51,12 @@ export const engineError: (
     retryable: false,
     message:
       'expected the adapter in slot {slot} to be loaded, but the engine does not hold it: its files could not be read again after a restart, and the log says why; unload it and load it again',
+  },
+  ENGINE_DRAFT_UNUSABLE: {
+    status: 400,
+    retryable: false,
+    message:
+      'expected a draft model that can guess the tokens of the model, got one that cannot ({reason}): {next}',
   },
   ENGINE_BAD_LOGITS: {
     status: 500,

@@ -11,6 +11,8 @@ export interface SchedulerOptions {
   readonly targetItl?: TargetItl
   /** Guesses for one sequence in a step; 0 = none. */
   readonly maxDraftTokens?: number
+  /** Whether guesses come from text that repeats itself. */
+  readonly promptLookup?: boolean
   /** null = no block is copied, swapped or restored. */
   readonly moves?: KvMoves | null
   /** Host memory for KV of those that are put out. */

@@ -27,7 +27,7 @@ import type { SequenceId } from '../base/ids.ts'
 import { BlockPool } from './block-pool.ts'
 import { growBlockTable, numBlocksFor, releaseBlockTable, trimBlockTable } from './block-table.ts'
 import { Deadlines } from './deadlines.ts'
-import { canDraft, DraftState, Drafts } from './drafts.ts'
+import { Drafts } from './drafts.ts'
 import type { BatchLimits } from './executor.ts'
 import { FairQueue } from './fair-queue.ts'
 import { Followers } from './followers.ts'
@@ -71,13 +71,14 @@ export class Scheduler {
 
   constructor(limits: BatchLimits, options: SchedulerOptions = {}) {
     const { prefixCache = null, targetItl = 'off', maxDraftTokens = 0 } = options
-    const { moves = null, swapBytes = 0, cold = null } = options
+    const { moves = null, swapBytes = 0, cold = null, promptLookup = true } = options
     const { blockSize } = limits
     this.#limits = limits
     this.#prefixCache = prefixCache
     this.#followers = new Followers(blockSize)
     this.#budget = new StepBudget(limits, this.costModel, targetItl)
-    this.#drafts = maxDraftTokens > 0 ? new Drafts(this.costModel, maxDraftTokens) : null
+    this.#drafts =
+      maxDraftTokens > 0 ? new Drafts(this.costModel, maxDraftTokens, promptLookup) : null
     this.pool = new BlockPool(limits.numBlocks, prefixCache?.forget)
     this.#room = new PoolRoom(this.pool, blockSize)
     const kept = { prefixCache, moves, swapBytes }
@@ -363,8 +364,7 @@ export class Scheduler {
     for (let index = 0; index < sequence.followers.length; index++)
       this.#deadlines.remove(sequence.followers[index]!)
     sequence.reserve()
-    if (this.#drafts !== null && sequence.draft === null && canDraft(sequence))
-      sequence.draft = new DraftState(sequence.capacity)
+    this.#drafts?.admit(sequence)
     this.reuse.attach(sequence)
     sequence.status = SequenceStatus.running
     if (sequence.admittedMs < 0) sequence.admittedMs = nowMs

@@ -9,6 +9,8 @@ export interface SchedulingOptions {
   readonly targetItl: TargetItl
   /** Tokens guessed for a sequence in a step at most; 0 = none. */
   readonly maxDraftTokens: number
+  /** Whether text that repeats itself is guessed from; absent = yes. */
+  readonly promptLookup?: boolean
   /** Host memory for KV of sequences that are put out; absent or 0 = none, their KV is computed again. */
   readonly swapBytes?: number
 }

@@ -16,7 +16,7 @@
 import { invariant } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
-import type { DraftState } from './drafts.ts'
+import type { DraftState } from './draft-state.ts'
 import type { KvKey } from './kv-tier.ts'
 import type { ParkedKv } from './parked-kv.ts'
 import { TIER_RANK } from './service-tier.ts'

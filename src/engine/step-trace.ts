@@ -45,6 +45,15 @@ export class StepTrace {
     return this.#isFull
   }
 
+  /** A draft model has guessed for the step to come. */
+  guessed(startMs: number, endMs: number, running: readonly Sequence[]): void {
+    if (this.#isFull) return
+    let numGuesses = 0
+    for (const { draft } of running) numGuesses += draft?.numModelGuesses ?? 0
+    this.#startMs = startMs
+    this.#slice(STEPS_TRACK, `draft model: ${numGuesses} guesses`, endMs, { guesses: numGuesses })
+  }
+
   /** The step was scheduled and will be computed. */
   begin(startMs: number): void {
     this.#startMs = startMs

@@ -146,7 +146,9 @@ class Ledger {
   }
 }
 
-async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger }> {
+async function walk(
+  seed: number,
+): Promise<{ engine: TestEngine; ledger: Ledger; numDraftSteps: number }> {
   const random = makeRandom(seed)
   const limits = randomLimits(random)
   const eosTokenIds = [1]
@@ -163,7 +165,14 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
   const tier = new FakeTier(blockBytes)
   const hasTier = random.chance(0.5)
   const made = { executor, maxContextTokens, eosTokenIds, scheduling }
-  const engine = makeTestEngine(hasTier ? { ...made, tier } : made)
+  const drafting = randomDraft(limits, seed)
+  const promptLookup = drafting?.random.chance(0.5) ?? true
+  const engine = makeTestEngine({
+    ...made,
+    scheduling: { ...scheduling, promptLookup },
+    ...(hasTier ? { tier } : {}),
+    ...(drafting === null ? {} : { draft: drafting.parts }),
+  })
   const { core } = engine
   executor.duringMove = () => {
     engine.clock.ms += random.chance(0.5) ? moveMs : 0
@@ -206,6 +215,13 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
       core.cancel(id)
     }
   }
+  if (drafting !== null) {
+    drafting.executor.duringExecute = () => {
+      engine.clock.ms += drafting.random.chance(0.1) ? 1 : 0
+      if (drafting.random.chance(0.2)) act()
+      drafting.disturb()
+    }
+  }
   executor.duringExecute = () => {
     engine.clock.ms += random.between(0, 4)
     if (random.chance(0.3)) act()
@@ -220,6 +236,7 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
     core.checkIntegrity()
   }
   executor.duringExecute = () => {}
+  if (drafting !== null) drafting.executor.duringExecute = () => {}
   tier.duringLoad = () => {}
   executor.unusableSlots.clear()
   // Nothing starves: what is left needs at most this many steps, each of which moves the oldest on by a token.
@@ -232,7 +249,24 @@ async function walk(seed: number): Promise<{ engine: TestEngine; ledger: Ledger 
   }
   ledger.check(maxContextTokens, eosTokenIds)
   expect(tier.lent.size, 'blocks of the tier are lost').toBe(0)
-  return { engine, ledger }
+  expect(drafting?.executor.samplers.size ?? 0, 'samplers of the draft model are lost').toBe(0)
+  return { engine, ledger, numDraftSteps: drafting?.executor.numExecutions ?? 0 }
+}
+
+/** A draft model that is often right, has little memory or context, draws nothing at times, and may break; or none. */
+function randomDraft(limits: BatchLimits, seed: number) {
+  const random = makeRandom(seed + 7919)
+  if (random.chance(0.4)) return null
+  const numBlocks = random.pick([2, 5, 40])
+  const executor = new FakeExecutor({ ...limits, numBlocks })
+  executor.guess = (tokenId) => (random.chance(0.2) ? 1 - tokenId : tokenId)
+  const disturb = () => {
+    if (random.chance(0.005)) executor.failure = new Error('the second model is gone')
+    if (random.chance(0.02)) executor.unusableSlots.add(random.between(0, limits.maxNumSeqs - 1))
+    else executor.unusableSlots.clear()
+  }
+  const maxContextTokens = random.pick([7, limits.maxBlocksPerSeq * limits.blockSize])
+  return { executor, random, disturb, parts: { executor, maxContextTokens, onFailure: () => {} } }
 }
 
 describe('an engine under random adds, cancels, budgets and pools', () => {
@@ -247,6 +281,7 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
       hits: 0,
       drafts: 0,
       accepted: 0,
+      draftSteps: 0,
       tails: 0,
       swappedOut: 0,
       swappedIn: 0,
@@ -255,7 +290,7 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
     for (let index = 0; index < NUM_WALKS; index++) {
       const seed = FIRST_SEED + index
       try {
-        const { engine, ledger } = await walk(seed)
+        const { engine, ledger, numDraftSteps } = await walk(seed)
         const stats = engine.core.stats()
         expect(stats.numFreeBlocks).toBe(stats.numBlocks)
         expect([stats.numRunning, stats.numWaiting, engine.executor.samplers.size]).toEqual([
@@ -268,6 +303,7 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
         totals.cancelled += ledger.cancelled.size
         totals.drafts += stats.numDraftTokens
         totals.accepted += stats.numAcceptedDrafts
+        totals.draftSteps += numDraftSteps
         totals.tails += stats.numCopiedTails
         totals.swappedOut += stats.numSwappedOutBlocks
         totals.swappedIn += stats.numSwappedInBlocks
@@ -288,6 +324,7 @@ describe('an engine under random adds, cancels, budgets and pools', () => {
     expect(totals.hits).toBeGreaterThan(1000)
     expect(totals.drafts).toBeGreaterThan(1000)
     expect(totals.accepted).toBeGreaterThan(500)
+    expect(totals.draftSteps).toBeGreaterThan(300)
     expect(totals.tails).toBeGreaterThan(50)
     expect(totals.swappedIn).toBeGreaterThan(300)
     expect(totals.swappedOut).toBeGreaterThan(totals.swappedIn)

@@ -5,6 +5,7 @@ import type { SequenceId } from '../../src/base/ids.ts'
 import { EngineCore } from '../../src/engine/engine-core.ts'
 import type { BatchLimits } from '../../src/engine/executor.ts'
 import type { KvTier } from '../../src/engine/kv-tier.ts'
+import type { DraftParts } from '../../src/engine/make-scheduler.ts'
 import { makeSequence } from '../../src/engine/make-sequence.ts'
 import { PLAIN_SCHEDULING, type SchedulingOptions } from '../../src/engine/scheduling-options.ts'
 import type { Sequence } from '../../src/engine/sequence.ts'
@@ -93,6 +94,7 @@ export interface TestEngineOptions {
   readonly eosTokenIds?: readonly number[]
   readonly scheduling?: Partial<SchedulingOptions>
   readonly tier?: KvTier
+  readonly draft?: DraftParts
 }
 
 export function makeTestEngine(options: TestEngineOptions = {}): TestEngine {
@@ -108,6 +110,7 @@ export function makeTestEngine(options: TestEngineOptions = {}): TestEngine {
     scheduling: { ...PLAIN_SCHEDULING, ...options.scheduling },
     hashKey: [1, 2],
     tier: options.tier ?? null,
+    draft: options.draft ?? null,
   })
   const drain = async () => {
     const updates: SequenceUpdate[] = []

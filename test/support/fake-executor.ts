@@ -122,13 +122,15 @@ export class FakeExecutor implements Executor {
   numExecutions = 0
   /** Set to make the next execution reject. */
   failure: unknown = null
+  /** Set to make a draft model of it: what it draws, instead of what the target would, and no check of its samplers. */
+  guess: ((tokenId: number, position: number) => number) | null = null
   /** Set to make rows that draw unusable, for these sampler slots. */
   readonly unusableSlots = new Set<number>()
   #isExecuting = false
   /** Runs before a block moves. */
   duringMove: () => void = () => {}
   /** Runs while a step is under way. */
-  duringExecute: () => void | Promise<void> = () => {}
+  duringExecute: (numTokens: number) => void | Promise<void> = () => {}
 
   constructor(limits: BatchLimits = makeLimits()) {
     this.limits = limits
@@ -193,7 +195,7 @@ export class FakeExecutor implements Executor {
     this.numExecutions += 1
     this.#isExecuting = true
     try {
-      await this.duringExecute()
+      await this.duringExecute(numTokens)
     } finally {
       this.#isExecuting = false
     }
@@ -317,6 +319,10 @@ export class FakeExecutor implements Executor {
       throw new InvariantError('FAKE', `sampler slot ${slot} draws but is not bound`)
     // The first row of a sampler in a step follows tokens that are certain. It may have drawn beyond them in the step
     // before, after guesses that were wrong.
+    if (this.guess !== null) {
+      const drawn = drawFrom(hash, sampler.params, sampler.choice, end, this.limits.vocabSize)
+      return this.unusableSlots.has(slot) ? -1 : this.guess(drawn, end)
+    }
     const isFirst = index === 0 || this.arrays.samplerSlots[index - 1] !== slot
     if (isFirst) {
       check(sampler.tokenIds.length >= end, 'the sampler has seen fewer tokens than were computed')

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { canDraft, DraftState, Drafts } from '../../../src/engine/drafts.ts'
+import { DraftState } from '../../../src/engine/draft-state.ts'
+import { canDraft, Drafts } from '../../../src/engine/drafts.ts'
 import { NgramIndex } from '../../../src/engine/ngram-index.ts'
 import type { Sequence } from '../../../src/engine/sequence.ts'
 import { StepCostModel } from '../../../src/engine/step-cost-model.ts'
@@ -57,14 +58,14 @@ describe('Drafts', () => {
   it('guess what followed, also beyond the end of what is known', () => {
     const drafts = new Drafts(modelOf(0.001), 8)
     const copied = guessing([1, 2, 3, 4, 5, 6, 9, 1, 2, 3])
-    copied.draft!.numRight = 100
-    copied.draft!.numJudged = 101
+    copied.draft!.lookup.numRight = 100
+    copied.draft!.lookup.numJudged = 101
     drafts.begin(1, 0)
     expect(drafts.propose(copied, 3)).toBe(3)
     expect(guesses(copied, 3)).toEqual([4, 5, 6])
     const periodic = guessing([1, 2, 3, 1, 2, 3])
-    periodic.draft!.numRight = 100
-    periodic.draft!.numJudged = 101
+    periodic.draft!.lookup.numRight = 100
+    periodic.draft!.lookup.numJudged = 101
     drafts.begin(1, 0)
     expect(drafts.propose(periodic, 7)).toBe(7)
     expect(guesses(periodic, 7)).toEqual([1, 2, 3, 1, 2, 3, 1])
@@ -74,8 +75,8 @@ describe('Drafts', () => {
     const worth = (tokenMs: number, numStreams: number, numRight: number): number => {
       const drafts = new Drafts(modelOf(tokenMs), 16)
       const sequence = guessing([1, 2, 3, 4, 1, 2, 3])
-      sequence.draft!.numRight = numRight
-      sequence.draft!.numJudged = 100
+      sequence.draft!.lookup.numRight = numRight
+      sequence.draft!.lookup.numJudged = 100
       drafts.begin(numStreams, 0)
       return drafts.propose(sequence, 16)
     }
