@@ -40,6 +40,12 @@ const table = {
     message:
       '{source}: expected every key once, got "{key}" again, which line {line} has already; remove one of them',
   },
+  CONFIG_NEEDS_RESTART: {
+    status: 409,
+    retryable: false,
+    message:
+      '{file}: nothing was applied, because the settings {keys} have changed, and settings are read at a start alone; restart the server, or set them back',
+  },
   CONFIG_BAD_MODEL: {
     status: 500,
     retryable: false,

@@ -12,6 +12,7 @@ import { CONFIG_FILE_VARIABLE, type OptionKey } from './options.ts'
 import { resolveConfig } from './resolve-config.ts'
 import type { RuntimeConfig } from './runtime-config.ts'
 import {
+  changedKeys,
   valuesOfDocument,
   valuesOfEnvironment,
   valuesOfFlags,
@@ -65,6 +66,25 @@ export function namedFile(
   if (named === undefined || named === '') return null
   const source = configFile === undefined ? CONFIG_FILE_VARIABLE : '--config'
   return { path: named, root: parseConfigFile(readConfigFile(named, source)) }
+}
+
+/**
+ * The same file as it is now, for a server that runs: what it declares may have changed, its settings may not, because
+ * they are read at a start.
+ *
+ * @throws ServingError CONFIG_NEEDS_RESTART naming the settings, and what `namedFile` throws
+ */
+export function rereadFile(
+  before: LoadedConfig,
+  configFile: string | undefined,
+): ReadConfigFile | null {
+  const after = namedFile(configFile)
+  const settingsOf = (file: ReadConfigFile | null): WrittenValues =>
+    file === null ? new Map() : valuesOfDocument(file.path, file.root)
+  const changed = changedKeys(settingsOf(before.file), settingsOf(after))
+  if (changed.length === 0) return after
+  const details = { file: after?.path ?? 'the configuration', keys: changed.join(', ') }
+  throw configError('CONFIG_NEEDS_RESTART', { param: changed[0], details })
 }
 
 function readConfigFile(path: string, source: string): ConfigFile {

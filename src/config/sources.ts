@@ -92,6 +92,14 @@ function collectSlice(
   }
 }
 
+/** Settings that one file has otherwise than another. */
+export function changedKeys(before: WrittenValues, after: WrittenValues): readonly OptionKey[] {
+  const shown = (values: WrittenValues, key: OptionKey): string | undefined =>
+    JSON.stringify(values.get(key)?.value)
+  const keys = [...new Set([...before.keys(), ...after.keys()])]
+  return keys.filter((key) => shown(before, key) !== shown(after, key))
+}
+
 /**
  * Only names that begin with `INGOT_` are looked at; an empty value counts as absent, as in compose files.
  *

@@ -5,7 +5,12 @@ import type { Hardware } from '../../../src/config/hardware.ts'
 import { OPTION_KEYS, type OptionKey } from '../../../src/config/options.ts'
 import { resolveConfig } from '../../../src/config/resolve-config.ts'
 import type { RuntimeConfig } from '../../../src/config/runtime-config.ts'
-import { valuesOfEnvironment, valuesOfFile, valuesOfFlags } from '../../../src/config/sources.ts'
+import {
+  changedKeys,
+  valuesOfEnvironment,
+  valuesOfFile,
+  valuesOfFlags,
+} from '../../../src/config/sources.ts'
 
 const hardware: Hardware = {
   numPhysicalCores: 6,
@@ -246,6 +251,15 @@ describe('resolveConfig', () => {
   it('leaves to others what a file declares besides settings', () => {
     expect(plainValues('pool: {}\nendpoints: {a: {model: b}}\naliases: {c: a}\n')).toEqual([])
   })
+})
+
+it('settings that a running server cannot take are found by what is written, not where', () => {
+  const values = (text: string) => valuesOfFile({ path: 'f', text })
+  const before = values('server: {port: 1, host: a}\nlog: {level: info}\n')
+  expect(changedKeys(before, values('log:\n  level: info\nserver: {host: a, port: 1}'))).toEqual([])
+  expect(
+    changedKeys(before, values('server: {port: 2}\nlog: {level: info}\naudit: {file: x}')),
+  ).toEqual(['server.port', 'server.host', 'audit.file'])
 })
 
 function plainValues(text: string): unknown[] {
