@@ -193,7 +193,7 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
       flag: '--activations <type>',
       env: 'INGOT_ACTIVATIONS',
       expected: '"int8", "bf16" or "f32"',
-      help: 'type in which matrix products take activations; int8 is fastest, f32 follows the reference most closely, bf16 rounds as a reference in bf16 does and is as slow as f32',
+      help: 'type in which matrix products take activations; int8 is fastest (weights of bf16 take bf16 then, those of f16 and f32 take f32), f32 follows the reference most closely, bf16 rounds as a reference in bf16 does and is as slow as f32 where weights are not bf16',
     },
   ),
   'engine.kvDtype': option(
