@@ -20,6 +20,7 @@ export interface OptionValues {
   readonly 'model.weightsOverrides': readonly string[]
   readonly 'store.home': string
   readonly 'store.packCache': number
+  readonly 'store.kvDiskCache': number
   readonly 'engine.threads': typeof AUTO | number
   readonly 'engine.kvMemory': typeof AUTO | number
   readonly 'engine.swapSpace': typeof AUTO | number
@@ -156,6 +157,12 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
     env: 'INGOT_PACK_CACHE',
     expected: 'a size such as 32GiB, or 0',
     help: 'disk space in the home folder for weights as kernels read them, so that the next start maps them; what was not used for longest goes first; 0 = none',
+  }),
+  'store.kvDiskCache': option(integer(0, Number.MAX_SAFE_INTEGER), 'bytes', 0, {
+    flag: '--kv-disk-cache <size>',
+    env: 'INGOT_KV_DISK_CACHE',
+    expected: 'a size such as 4GiB, or 0',
+    help: 'disk space in the home folder for keys and values of prompt beginnings that memory has no room for, found again also after a restart, by the same caller only; what was not used for longest goes first; 0 = none. They can be read back into prompts: see docs/kv-disk-cache.md. Never changes an answer',
   }),
   'engine.threads': option(Type.Union([auto, integer(1, 1024)]), 'integer', AUTO, {
     flag: '--threads <number>',

@@ -7,12 +7,16 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts'
 import { EngineCore } from '../engine/engine-core.ts'
 import type { OpenedExecutor } from '../execution/executor-facts.ts'
+import type { DiskTier } from '../execution/kv-disk/disk-tier.ts'
+import { openDiskTier } from '../execution/kv-disk/open-disk-tier.ts'
 import type { EngineDescription, EngineOptions } from './messages.ts'
 import { openExecutor } from './open-executor.ts'
 
 export interface LoadedEngine {
   readonly core: EngineCore
   readonly executor: OpenedExecutor
+  /** To be closed after the engine's last step, before the executor. */
+  readonly tier: DiskTier | null
   readonly description: EngineDescription
 }
 
@@ -44,14 +48,16 @@ export async function loadEngine(
     const { eosTokenIds } = options
     const limits = { maxContextTokens, eosTokenIds }
     const { scheduling } = options
-    const core = new EngineCore({ executor, clock, ...limits, scheduling, hashKey: secretWords() })
+    const tier = await openDiskTier(options, executor, clock, onWarning)
+    const hashKey = secretWords()
+    const core = new EngineCore({ executor, clock, ...limits, scheduling, hashKey, tier })
     onProgress('session', 1)
     const { numBlocks, blockSize, vocabSize } = executor.limits
     const sizes = { vocabSize, maxContextTokens, numBlocks, blockSize }
     const loadMs = clock.nowMs() - startMs
     const blocksThread = !executor.capabilities.answersWhileComputing
     const description = { modelType, ...sizes, ...executor.facts, blocksThread, loadMs }
-    return { core, executor, description }
+    return { core, executor, tier, description }
   } catch (cause) {
     await executor.close()
     throw cause
