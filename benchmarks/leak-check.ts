@@ -3,7 +3,8 @@
  * processes as they go. Owns no server.
  *
  * Growth counts from `settleRequests` on: until then the KV pool and the prefix cache are touched for the first time, heaps
- * find their size and code is compiled.
+ * find their size and code is compiled. From then on a heap's size is a sawtooth, tens of megabytes high, so growth is
+ * between the lowest points of the first and of the second half, each process by itself.
  */
 
 import type { HttpServerUnderTest } from './http-servers.ts'
@@ -30,12 +31,12 @@ export interface LeakResult {
   readonly requests: number
   readonly requestsPerSecond: number
   readonly samples: readonly MemorySample[]
-  /** From the sample after `settleRequests` to the last one, both processes. */
+  /** Both processes. */
   readonly growthBytes: number
   readonly growthBytesPerRequest: number
 }
 
-const NUM_SAMPLES = 20
+const NUM_SAMPLES = 100
 
 export async function checkLeaks(options: LeakOptions): Promise<LeakResult> {
   const { numRequests, concurrency, onProgress } = options
@@ -50,6 +51,7 @@ export async function checkLeaks(options: LeakOptions): Promise<LeakResult> {
     const sample = sampleOf(options, done)
     samples.push(sample)
     const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1)
+    if (samples.length % 10 !== 0) continue
     onProgress(
       `${done} requests: API ${megabytes(sample.apiBytes)} MB, engine ${megabytes(sample.engineBytes)} MB resident`,
     )
@@ -69,13 +71,18 @@ export function growthOf(
   settleRequests: number,
 ): Pick<LeakResult, 'growthBytes' | 'growthBytesPerRequest'> {
   const settled = samples.filter(({ requests }) => requests >= settleRequests)
-  const [first] = settled
-  const last = settled.at(-1)
-  if (first === undefined || last === undefined || first === last) {
-    return { growthBytes: 0, growthBytesPerRequest: 0 }
-  }
-  const growthBytes = last.apiBytes + last.engineBytes - (first.apiBytes + first.engineBytes)
-  return { growthBytes, growthBytesPerRequest: growthBytes / (last.requests - first.requests) }
+  const middle = Math.floor(settled.length / 2)
+  if (middle === 0) return { growthBytes: 0, growthBytesPerRequest: 0 }
+  const halves = [settled.slice(0, middle), settled.slice(middle)] as const
+  const [before, after] = halves.map(
+    (half) =>
+      Math.min(...half.map(({ apiBytes }) => apiBytes)) +
+      Math.min(...half.map(({ engineBytes }) => engineBytes)),
+  ) as [number, number]
+  const growthBytes = after - before
+  // Half of the settled requests lie between the middles of the halves.
+  const numRequests = ((settled.at(-1)?.requests ?? 0) - (settled[0]?.requests ?? 0)) / 2
+  return { growthBytes, growthBytesPerRequest: growthBytes / numRequests }
 }
 
 async function ask(

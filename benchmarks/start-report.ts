@@ -41,7 +41,7 @@ export interface StartVerdict {
   readonly isMet: boolean
 }
 
-/** A heap's size wanders: growth below this over all counted requests is none. */
+/** A heap's size wanders by some megabytes: growth below this is none. */
 const GROWTH_NOISE_MB = 8
 
 /** Medians against what is promised. */
@@ -58,9 +58,11 @@ export function judgeStart(record: StartRecord): StartVerdict[] {
     verdict('resident, API and engine together', 'MB', (apiBytes + engineBytes) / 1e6, most),
   ]
   if (record.leak === null) return verdicts
-  const { growthBytes, requests } = record.leak
+  const { growthBytes, requests, samples } = record.leak
+  const last = (samples.at(-1)?.engineBytes ?? 0) / 1e6
   return [
     ...verdicts,
+    verdict(`resident after ${requests} requests (KV touched), engine process`, 'MB', last, most),
     verdict(`growth over ${requests} requests`, 'MB', growthBytes / 1e6, GROWTH_NOISE_MB),
   ]
 }
@@ -80,7 +82,7 @@ export function formatStart(record: StartRecord, verdicts: readonly StartVerdict
   if (leak !== null) {
     const rate = leak.growthBytesPerRequest.toFixed(0)
     lines.push(
-      `${leak.requests} requests at ${leak.requestsPerSecond.toFixed(0)}/s: growth ${megabytes(leak.growthBytes)} after a fifth of them, ${rate} bytes a request`,
+      `${leak.requests} requests at ${leak.requestsPerSecond.toFixed(0)}/s: growth ${megabytes(leak.growthBytes)} between the halves after a fifth of them, ${rate} bytes a request`,
     )
   }
   const judged = verdicts.map(({ what, measured, most, unit, isMet }) => {

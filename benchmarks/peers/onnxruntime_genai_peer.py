@@ -42,7 +42,11 @@ def main():
     model = og.Model(config)
     print(json.dumps({"ready": True, "version": f"onnxruntime-genai {version('onnxruntime-genai')}"}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(run(model, json.loads(line))), flush=True)
+        try:
+            answer = run(model, json.loads(line))
+        except RuntimeError as error:  # a shape beyond its limits, such as a batch of 64
+            answer = {"error": str(error)}
+        print(json.dumps(answer), flush=True)
 
 
 main()

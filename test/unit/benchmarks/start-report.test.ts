@@ -38,13 +38,16 @@ describe('judgeStart', () => {
     expect(formatStart(RECORD, verdicts)).toContain('1001 ms, target ≤ 1000 ms: MISSED')
   })
 
-  it('counts growth after the settling only', () => {
-    const sample = (requests: number, bytes: number) => {
-      return { requests, apiBytes: bytes, engineBytes: 10 }
+  it('counts growth between the lowest points of the halves after the settling', () => {
+    const sample = (requests: number, apiBytes: number, engineBytes: number) => {
+      return { requests, apiBytes, engineBytes }
     }
-    const samples = [sample(10, 100), sample(20, 500), sample(30, 500), sample(40, 600)]
-    expect(growthOf(samples, 20)).toEqual({ growthBytes: 100, growthBytesPerRequest: 5 })
-    expect(growthOf(samples, 40)).toEqual({ growthBytes: 0, growthBytesPerRequest: 0 })
+    const settling = [sample(10, 1, 1), sample(20, 2, 1)]
+    const first = [sample(30, 90, 50), sample(40, 100, 40)]
+    const second = [sample(50, 200, 45), sample(60, 96, 70)]
+    const samples = [...settling, ...first, ...second]
+    expect(growthOf(samples, 30)).toEqual({ growthBytes: 11, growthBytesPerRequest: 11 / 15 })
+    expect(growthOf(samples, 60)).toEqual({ growthBytes: 0, growthBytesPerRequest: 0 })
   })
 })
 
