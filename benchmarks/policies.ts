@@ -81,8 +81,8 @@ export async function measurePolicy(
     }
     if (answers[0] !== answers[1]) throw new Error(`${policy} changed an answer`)
   }
-  await sides.without.executor.close()
-  await sides.with.executor.close()
+  await sides.without.close()
+  await sides.with.close()
   const [off, on] = [spread(values.without), spread(values.with)]
   const gain = measure.isRate ? on.median / off.median : off.median / on.median
   const { figure, priceFigure } = measure

@@ -147,14 +147,12 @@ async function openVariant(
     eosTokenIds: [],
     scheduling: PLAIN_SCHEDULING,
   })
-  const isFloat = format === 'f32' || format === 'f16'
-  const ofBrain = activations === 'f32' ? 'f32' : 'bf16'
-  const products = isFloat ? 'f32' : format === 'bf16' ? ofBrain : activations
+  const isDense = format === 'f32' || format === 'bf16' || format === 'f16'
   return {
     executor,
     weightsBytes: description.weightsBytes,
     kvBytesPerToken: description.kvBytesPerToken,
-    computesIn: `${products}, ${kvDtype} KV`,
+    computesIn: `${isDense ? 'f32' : activations}, ${kvDtype} KV`,
     close: () => executor.close(),
   }
 }

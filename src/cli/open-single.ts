@@ -29,7 +29,7 @@ export interface OpenedSingle {
 
 /** @throws ServingError of the checkpoint and models rooms; DEPLOYMENT_* when the plan does not work out */
 export async function openSingle(start: ServerStart, metrics: Metrics): Promise<OpenedSingle> {
-  const { loaded, access, reference, stored, logger, progress } = start
+  const { loaded, access, reference, stored, draft, logger, progress } = start
   const { config, hardware } = loaded
   const readiness = new FirstReadiness()
   const kit = poolKit({
@@ -40,7 +40,7 @@ export async function openSingle(start: ServerStart, metrics: Metrics): Promise<
   const names = servedNames(config.model.servedNames, reference)
   const { path, digest } = stored
   const plan = await planDeployment(
-    { path, digest, names, ownedBy: 'ingot' },
+    { path, digest, names, ownedBy: 'ingot', draft },
     { ...kit.settings, model: config.model, hardware },
     systemClock,
   )

@@ -11,6 +11,7 @@ import { systemClock } from '../base/clock.ts'
 import type { LoadedConfig } from '../config/load-config.ts'
 import type { AuditConfig, Choice, RuntimeConfig } from '../config/runtime-config.ts'
 import type { ModelCard } from '../deployment/deployments.ts'
+import type { DraftSource } from '../deployment/draft-plan.ts'
 import type { ModelFacts } from '../deployment/model-facts.ts'
 import { createMetrics, type Metrics } from '../metrics/metrics.ts'
 import { watchProcess } from '../metrics/process-metrics.ts'
@@ -36,6 +37,8 @@ export interface ServerStart {
   /** The model that was named. */
   readonly reference: ModelReference
   readonly stored: StoredModel
+  /** The model that guesses for it. */
+  readonly draft: DraftSource | null
   readonly logger: Logger
   readonly progress: Progress
 }

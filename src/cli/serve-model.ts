@@ -10,6 +10,7 @@
  */
 
 import { loadConfig } from '../config/load-config.ts'
+import type { DraftSource } from '../deployment/draft-plan.ts'
 import { flagsOf } from './config-flags.ts'
 import { openLog } from './log.ts'
 import { type ModelAccess, openModelAccess } from './model-access.ts'
@@ -35,8 +36,10 @@ export async function serveModel(
     access = await openModelAccess(config.store)
     const reference = access.reference(config.model.name)
     const stored = await access.fetch(reference, { signal: watch.signal })
+    const { draft: draftName } = config.model
+    const draft = draftName === null ? null : await fetchDraft(access, draftName, watch.signal)
     const { logger } = log
-    server = await startServer({ loaded, access, reference, stored, logger, progress })
+    server = await startServer({ loaded, access, reference, stored, draft, logger, progress })
     process.stdout.write(`${server.report}\n`)
     const description = await Promise.race([server.ready, rejection(watch.signal)])
     progress.end()
@@ -54,6 +57,15 @@ export async function serveModel(
     watch.stopListening()
     await log.close()
   }
+}
+
+async function fetchDraft(
+  access: ModelAccess,
+  name: string,
+  signal: AbortSignal,
+): Promise<DraftSource> {
+  const { path, digest } = await access.fetch(access.reference(name), { signal })
+  return { path, digest, name }
 }
 
 function rejection(signal: AbortSignal): Promise<never> {

@@ -61,11 +61,11 @@ export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
       name: name === AUTO ? null : name,
       servedNames: names === AUTO ? null : names,
       weights: weightsChoice(get, decide),
+      draft: get('model.draft') === 'none' ? null : get('model.draft'),
     },
     store: {
       home,
       packs: { folder: join(home, 'packed'), limitBytes: get('store.packCache') },
-      kvDisk: { folder: join(home, 'kv'), limitBytes: get('store.kvDiskCache') },
       environment,
     },
     engine: engineConfig(get, decide, inputs.hardware),

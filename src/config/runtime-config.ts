@@ -16,6 +16,8 @@ export interface ModelConfig {
   /** First the id; `null` = after the catalog entry or the file. */
   readonly servedNames: readonly string[] | null
   readonly weights: WeightsChoice
+  /** Of the model that guesses, as written; `null` = none. */
+  readonly draft: string | null
 }
 
 export interface StoreConfig {
@@ -23,8 +25,6 @@ export interface StoreConfig {
   readonly home: string
   /** Absolute folder for packed weights, and how much it may take; 0 = none. */
   readonly packs: { readonly folder: string; readonly limitBytes: number }
-  /** The same for keys and values of prompt beginnings. */
-  readonly kvDisk: { readonly folder: string; readonly limitBytes: number }
   /** Variables that the store reads by itself: pip's, the hub's and the proxies'. */
   readonly environment: Readonly<Record<string, string | undefined>>
 }

@@ -40,6 +40,12 @@ const table = {
     retryable: false,
     message: 'the model "{model}" is not served here; served: {served}',
   },
+  DEPLOYMENT_DRAFT_UNUSABLE: {
+    status: 400,
+    retryable: false,
+    message:
+      'expected a draft model whose tokens are the model’s, but "{draft}" cannot guess for it: {reason}; {next}',
+  },
   DEPLOYMENT_OVERLOADED: {
     status: 429,
     retryable: true,

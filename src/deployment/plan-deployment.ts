@@ -15,6 +15,7 @@ import type {
 import type { WeightPlan } from '../graph/plan-weights.ts'
 import type { EngineOptions } from '../worker/messages.ts'
 import type { ModelCard } from './deployments.ts'
+import { type DraftPlan, type DraftSource, draftOptions, planDraft } from './draft-plan.ts'
 import { type EnginePlan, type MemoryRule, planEngine } from './engine-plan.ts'
 import { exportedChoices, exportedKvDtype } from './exported-model.ts'
 import { type ModelFacts, readModelFacts } from './model-facts.ts'
@@ -30,6 +31,8 @@ export interface DeploymentSource {
   readonly names: readonly string[]
   /** Organisation for listings. */
   readonly ownedBy: string
+  /** A smaller model that guesses for it. */
+  readonly draft?: DraftSource | null
 }
 
 export interface DeploymentSettings {
@@ -38,8 +41,6 @@ export interface DeploymentSettings {
   readonly admission: AdmissionConfig
   /** Where packed weights are kept. */
   readonly packs: StoreConfig['packs']
-  /** Where prompt beginnings are kept; no bytes, or absent: nowhere. */
-  readonly kvDisk?: StoreConfig['kvDisk']
   /** Where step traces are written. */
   readonly traceFolder: string
   /** What automatic sizes are cut out of, and how; default: as for a model that has the machine for itself. */
@@ -58,6 +59,10 @@ export interface DeploymentPlan {
   readonly facts: ModelFacts
   readonly sizes: EnginePlan
   readonly weights: WeightPlan
+  /** Null when no model guesses for it. */
+  readonly draft: DraftPlan | null
+  /** Packed weights and K and V of one token, of the model and of its draft model. */
+  readonly memory: { readonly weightsBytes: number; readonly kvBytesPerToken: number }
   /** Lines that replace those of the same keys in the configuration's table. */
   readonly choices: readonly Choice[]
   readonly card: ModelCard
@@ -75,7 +80,11 @@ export async function planDeployment(
   const facts = await readModelFacts(source.path)
   const { weights: choice } = settings.model
   const weights = facts.planWeights(choice)
-  const sizes = planEngine(engine, planFacts(facts, weights, engine), hardware, memoryRule)
+  const { maxDraftTokens } = engine.scheduling
+  const draft = source.draft ? await planDraft(source.draft, facts, maxDraftTokens) : null
+  const memory = memoryOf(facts, weights, draft, engine)
+  const { maxContextTokens } = facts.config
+  const sizes = planEngine(engine, { ...memory, maxContextTokens }, hardware, memoryRule)
   const { exported } = facts
   const byGraph = exported === null ? [] : exportedChoices(exported, settings.choices)
   const choices = [...sizes.choices, ...weightChoices(choice, weights), ...byGraph]
@@ -84,18 +93,24 @@ export async function planDeployment(
     facts,
     sizes,
     weights,
+    draft,
+    memory,
     choices,
     card: makeCard(source, settings, { facts, sizes, weights, clock }),
-    engine: engineOptions(source, settings, { facts, sizes }),
+    engine: engineOptions(source, settings, { facts, sizes, draft }),
     maxQueuedSequences: admission.maxQueuedSequences,
   }
 }
 
-function planFacts(facts: ModelFacts, weights: WeightPlan, { kvDtype }: EngineConfig) {
+function memoryOf(
+  facts: ModelFacts,
+  weights: WeightPlan,
+  draft: DraftPlan | null,
+  { kvDtype }: EngineConfig,
+): DeploymentPlan['memory'] {
   return {
-    weightsBytes: weights.packedBytes,
-    kvBytesPerToken: facts.kvBytesPerToken(kvDtype),
-    maxContextTokens: facts.config.maxContextTokens,
+    weightsBytes: weights.packedBytes + (draft?.weightsBytes ?? 0),
+    kvBytesPerToken: facts.kvBytesPerToken(kvDtype) + (draft?.kvBytesPerToken(kvDtype) ?? 0),
   }
 }
 
@@ -151,8 +166,8 @@ function makeCard(
 
 function engineOptions(
   { path, digest }: DeploymentSource,
-  { engine, model, packs, kvDisk, traceFolder, version }: DeploymentSettings,
-  { facts, sizes }: Decided,
+  { engine, model, packs, traceFolder }: DeploymentSettings,
+  { facts, sizes, draft }: Decided & Pick<DeploymentPlan, 'draft'>,
 ): EngineOptions {
   const { threads, activations, kvDtype, blockSize, maxNumBatchedTokens, maxNumSeqs } = engine
   return {
@@ -170,8 +185,6 @@ function engineOptions(
     eosTokenIds: facts.tokenizer?.endTokenIds ?? facts.config.eosTokenIds,
     scheduling: { ...engine.scheduling, swapBytes: sizes.swapBytes },
     traceFolder,
-    ...(kvDisk === undefined || kvDisk.limitBytes === 0
-      ? {}
-      : { kvDisk: { ...kvDisk, modelDigest: digest, version } }),
+    ...(draft === null ? {} : { draft: draftOptions(draft, packs) }),
   }
 }

@@ -42,7 +42,10 @@ export class CoreCounters {
       predictedWaitMs,
       stepMs: this.stepMs,
       numScheduledTokens: numTokens,
-      ...reuse.stats,
+      numCopiedTails: reuse.numCopiedTails,
+      numSwappedOutBlocks: reuse.numBlocksOut,
+      numSwappedInBlocks: reuse.numBlocksIn,
+      numRestoredTokens: reuse.numRestoredTokens,
       tier: tier?.stats ?? null,
     }
   }

@@ -40,6 +40,12 @@ const table = {
     retryable: true,
     message: 'a bug in the engine: {reason}; it restarts, send the request again',
   },
+  WORKER_DRAFT_EXPORTED: {
+    status: 422,
+    retryable: false,
+    message:
+      'expected checkpoints of tensors for a model and its draft model, but {which} is an exported graph; serve without a draft model',
+  },
   WORKER_BAD_CONSTANT: {
     status: 422,
     retryable: false,

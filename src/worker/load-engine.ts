@@ -7,17 +7,18 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts'
 import { EngineCore } from '../engine/engine-core.ts'
 import type { OpenedExecutor } from '../execution/executor-facts.ts'
-import type { DiskTier } from '../execution/kv-disk/disk-tier.ts'
-import { openDiskTier } from '../execution/kv-disk/open-disk-tier.ts'
 import type { EngineDescription, EngineOptions } from './messages.ts'
-import { openExecutor } from './open-executor.ts'
+import { planDraftOpening } from './open-draft.ts'
+import { type ExecutorOpening, openExecutor } from './open-executor.ts'
 
 export interface LoadedEngine {
   readonly core: EngineCore
   readonly executor: OpenedExecutor
-  /** To be closed after the engine's last step, before the executor. */
-  readonly tier: DiskTier | null
+  /** Of the draft model; null when there is none. */
+  readonly draftExecutor: OpenedExecutor | null
   readonly description: EngineDescription
+  /** Closes both. Idempotent. */
+  close(): Promise<void>
 }
 
 /** `fraction` is of the stage, 0 … 1. */
@@ -40,28 +41,43 @@ export async function loadEngine(
   onProgress('checkpoint', 0)
   const checkpoint = await openCheckpoint(options.checkpointPath)
   onProgress('weights', 0)
-  const { executor, modelType, maxContextTokens } = await openExecutor(checkpoint, options, {
-    onProgress: (fraction) => onProgress('weights', fraction),
-    onWarning,
-  })
+  const drafting = await planDraftOpening(checkpoint, options)
+  const listeners = { onProgress: (part: number) => onProgress('weights', part), onWarning }
+  const kvMemoryBytes = drafting?.kvMemoryBytes ?? options.kvMemoryBytes
+  const opened = await openExecutor(checkpoint, { ...options, kvMemoryBytes }, listeners)
+  const { executor, modelType, maxContextTokens } = opened
+  let drafted: ExecutorOpening | null = null
+  const close = async (): Promise<void> => {
+    await drafted?.executor.close()
+    await executor.close()
+  }
   try {
-    const { eosTokenIds } = options
+    drafted = (await drafting?.open(listeners)) ?? null
+    const { eosTokenIds, scheduling } = options
     const limits = { maxContextTokens, eosTokenIds }
-    const { scheduling } = options
-    const tier = await openDiskTier(options, executor, clock, onWarning)
-    const hashKey = secretWords()
-    const core = new EngineCore({ executor, clock, ...limits, scheduling, hashKey, tier })
+    const core = new EngineCore({
+      ...{ executor, clock, ...limits, scheduling, hashKey: secretWords() },
+      draft: drafted === null ? null : { ...drafted, onFailure: draftFailure(onWarning) },
+    })
     onProgress('session', 1)
     const { numBlocks, blockSize, vocabSize } = executor.limits
     const sizes = { vocabSize, maxContextTokens, numBlocks, blockSize }
     const loadMs = clock.nowMs() - startMs
     const blocksThread = !executor.capabilities.answersWhileComputing
     const description = { modelType, ...sizes, ...executor.facts, blocksThread, loadMs }
-    return { core, executor, tier, description }
+    const draftExecutor = drafted?.executor ?? null
+    return { core, executor, draftExecutor, description, close }
   } catch (cause) {
-    await executor.close()
+    await close()
     throw cause
   }
+}
+
+function draftFailure(onWarning: (message: string) => void): (reason: string) => void {
+  return (reason) =>
+    onWarning(
+      `the draft model failed (${reason}): answers go on without its guesses until a restart`,
+    )
 }
 
 /** Nobody outside can know which blocks share a bucket of the prefix cache. */

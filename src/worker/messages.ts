@@ -32,14 +32,6 @@ export interface EngineOptions {
     readonly limitBytes: number
     readonly modelDigest: string
   }
-  /** Where blocks go that the prefix cache has to forget, and what their content depends on besides these options. */
-  readonly kvDisk?: {
-    readonly folder: string
-    readonly limitBytes: number
-    readonly modelDigest: string
-    /** Ingot's own. */
-    readonly version: string
-  }
   readonly threads: number
   readonly activations: 'f32' | 'bf16' | 'int8'
   readonly kvDtype: KvDtype
@@ -52,6 +44,8 @@ export interface EngineOptions {
   /** Every id that ends an answer; the tokenizer's description knows them, the engine process has no tokenizer. */
   readonly eosTokenIds: readonly number[]
   readonly scheduling: SchedulingOptions
+  /** A smaller checkpoint of the same vocabulary that guesses; its KV comes out of `kvMemoryBytes`, token for token. */
+  readonly draft?: Pick<EngineOptions, 'checkpointPath' | 'packs' | 'weights'>
   /** Where step traces are written; without it SIGUSR2 is ignored. */
   readonly traceFolder?: string
 }

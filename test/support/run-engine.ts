@@ -26,7 +26,7 @@ export interface EngineRun {
 }
 
 /** What running sequences needs of an engine. */
-export type RunningEngine = Pick<LoadedEngine, 'core'> & Partial<Pick<LoadedEngine, 'tier'>>
+export type RunningEngine = Pick<LoadedEngine, 'core'>
 
 /** All sequences at once, or as many as `arrivals` says before each step. */
 export async function runSequences(
@@ -78,7 +78,6 @@ export async function withEngine<T>(
   try {
     return await use(engine)
   } finally {
-    await engine.tier?.close()
-    await engine.executor.close()
+    await engine.close()
   }
 }

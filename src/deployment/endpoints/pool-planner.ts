@@ -116,19 +116,19 @@ export function preparedFrom(
   variant: Pick<VariantSpec, 'weights'>,
   texts: TextToolsCache,
 ): PreparedVariant {
-  const { sizes, facts, engine, card, weights, maxQueuedSequences } = plan
+  const { sizes, facts, engine, card, memory, maxQueuedSequences } = plan
   const { kvMemoryBytes, minKvMemoryBytes, swapBytes } = sizes
   // Swap space is in proportion to the KV that it is for.
   const swapShare = swapBytes / kvMemoryBytes
   return {
     card,
     size: {
-      weightsBytes: weights.packedBytes,
+      weightsBytes: memory.weightsBytes,
       kvBytes: kvMemoryBytes + swapBytes,
       minKvBytes: Math.ceil(minKvMemoryBytes * (1 + swapShare)),
       processBytes: PROCESS_BYTES,
     },
-    kvBytesPerToken: facts.kvBytesPerToken(engine.kvDtype),
+    kvBytesPerToken: memory.kvBytesPerToken,
     quantization: quantizationWord(variant.weights.format, facts.quantization),
     maxNumSeqs: engine.maxNumSeqs,
     maxQueuedSequences,

@@ -54,7 +54,7 @@ describe('resolveConfig', () => {
   it('gives whole defaults, and a reason for every value', () => {
     const { choices, ...slices } = resolve()
     expect({ ...slices, store: slices.store.packs }).toEqual({
-      model: { name: null, servedNames: null, weights: SOURCE_WEIGHTS },
+      model: { name: null, servedNames: null, draft: null, weights: SOURCE_WEIGHTS },
       store: { folder: '/home/ada/.cache/ingot/packed', limitBytes: 32 * 2 ** 30 },
       engine: {
         threads: 6,
