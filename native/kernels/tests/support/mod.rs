@@ -1,7 +1,9 @@
 //! Seeded data for the tests: splitmix64, and tensors stored in each format.
 #![allow(dead_code)]
 
+pub mod attention;
 pub mod fields;
+pub mod known;
 pub mod quantized;
 
 use half::f16;

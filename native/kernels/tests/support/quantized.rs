@@ -1,12 +1,12 @@
 //! Quantized matrices from known integers, written in each scheme's layout by its definition, one field at a time.
 
-use half::f16;
 use ingot_kernels::{
     FieldOrder, Fields, Format, NestedScales, Numbers, Packing, Quantized, Scales, Values,
 };
 
 use super::Random;
 use super::fields::{down_columns, in_rows};
+use super::known::Known;
 
 pub struct Owned {
     pub name: &'static str,
@@ -86,78 +86,7 @@ const FIELDS: Fields<'static> = Fields {
     added: 0,
 };
 
-/// Integers, zero points and scales of a matrix; scales are exact in f16.
-struct Known {
-    rows: usize,
-    k: usize,
-    groups: usize,
-    bits: usize,
-    q: Vec<u8>,
-    z: Vec<u8>,
-    s: Vec<f32>,
-    of_input: Vec<usize>,
-}
-
 impl Known {
-    fn new(rows: usize, k: usize, group: usize, bits: usize, random: &mut Random) -> Self {
-        let groups = k.div_ceil(group);
-        Self {
-            rows,
-            k,
-            groups,
-            bits,
-            q: (0..rows * k)
-                .map(|_| random.below(1 << bits) as u8)
-                .collect(),
-            z: (0..rows * groups)
-                .map(|_| random.below(1 << bits) as u8)
-                .collect(),
-            s: (0..rows * groups)
-                .map(|_| f16::from_f32(random.value() / 16.0).to_f32())
-                .collect(),
-            of_input: (0..k).map(|input| input / group).collect(),
-        }
-    }
-
-    fn shuffle(&mut self, random: &mut Random) {
-        for at in (1..self.k).rev() {
-            self.of_input.swap(at, random.below(at + 1));
-        }
-    }
-
-    fn q(&self, row: usize, input: usize) -> u8 {
-        self.q[row * self.k + input]
-    }
-    fn z(&self, row: usize, group: usize) -> u8 {
-        self.z[row * self.groups + group]
-    }
-
-    fn values(&self) -> Vec<f32> {
-        (0..self.rows * self.k)
-            .map(|at| {
-                let group = at / self.k * self.groups + self.of_input[at % self.k];
-                (f32::from(self.q[at]) - f32::from(self.z[group])) * self.s[group]
-            })
-            .collect()
-    }
-
-    /// `is_output_first`, or groups first.
-    fn scales(&self, is_output_first: bool, format: Format) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for at in 0..self.s.len() {
-            let (row, group) = match is_output_first {
-                true => (at / self.groups, at % self.groups),
-                false => (at % self.rows, at / self.rows),
-            };
-            let scale = self.s[row * self.groups + group];
-            match format {
-                Format::F16 => bytes.extend(f16::from_f32(scale).to_le_bytes()),
-                _ => bytes.extend(scale.to_le_bytes()),
-            }
-        }
-        bytes
-    }
-
     fn owned(
         &self,
         name: &'static str,
