@@ -186,7 +186,7 @@ function best(one: MachineLimits, other: MachineLimits | null): MachineLimits {
 
 /** Peers tell formats by a file's name, which a stored blob does not have: a link in their folder has. */
 async function named({ path, record }: BenchModel, folder: string): Promise<string> {
-  if (path.endsWith('.gguf')) return path
+  if (path.endsWith('.gguf') || !existsSync(folder)) return path
   const link = join(folder, `${record.id}-${record.digest.slice(0, 8)}.gguf`)
   if (!existsSync(link)) await symlink(path, link)
   return link
