@@ -147,12 +147,14 @@ async function openVariant(
     eosTokenIds: [],
     scheduling: PLAIN_SCHEDULING,
   })
-  const isDense = format === 'f32' || format === 'bf16' || format === 'f16'
+  const isFloat = format === 'f32' || format === 'f16'
+  const ofBrain = activations === 'f32' ? 'f32' : 'bf16'
+  const products = isFloat ? 'f32' : format === 'bf16' ? ofBrain : activations
   return {
     executor,
     weightsBytes: description.weightsBytes,
     kvBytesPerToken: description.kvBytesPerToken,
-    computesIn: `${isDense ? 'f32' : activations}, ${kvDtype} KV`,
+    computesIn: `${products}, ${kvDtype} KV`,
     close: () => executor.close(),
   }
 }

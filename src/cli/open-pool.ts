@@ -61,7 +61,16 @@ export function poolKit(surroundings: PoolSurroundings): PoolKit {
   const { kernels } = binding.capabilities()
   const { engine, admission, store, choices } = config
   const settings = {
-    ...{ engine, admission, packs: store.packs, choices, version, ortVersion, kernels },
+    ...{
+      engine,
+      admission,
+      packs: store.packs,
+      kvDisk: store.kvDisk,
+      choices,
+      version,
+      ortVersion,
+      kernels,
+    },
     traceFolder: join(store.home, 'traces'),
   }
   const texts = new TextToolsCache(

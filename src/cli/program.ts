@@ -6,6 +6,7 @@
 import { Command, CommanderError } from 'commander'
 import { InvariantError, ServingError } from '../base/errors.ts'
 import type { OptionKey } from '../config/options.ts'
+import { addCache } from './cache-commands.ts'
 import { addConfig } from './config/config-commands.ts'
 import { addConfigFlags, BENCH_KEYS, COMMON_KEYS, MEMORY_KEYS } from './config-flags.ts'
 import { addEndpoints } from './endpoints/endpoints-commands.ts'
@@ -88,7 +89,7 @@ export function buildProgram(): Command {
     .action(async (source, options) =>
       (await import('./quantize-model.ts')).quantizeModel(source, options),
     )
-  const groups = [addBench(program), addEndpoints(program), addConfig(program)]
+  const groups = [addBench(program), addCache(program), addEndpoints(program), addConfig(program)]
   for (const command of [program, ...groups].flatMap((group) => group.commands)) {
     command
       .exitOverride()

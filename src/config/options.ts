@@ -21,6 +21,7 @@ export interface OptionValues {
   readonly 'model.weightsOverrides': readonly string[]
   readonly 'store.home': string
   readonly 'store.packCache': number
+  readonly 'store.kvDiskCache': number
   readonly 'engine.threads': typeof AUTO | number
   readonly 'engine.kvMemory': typeof AUTO | number
   readonly 'engine.swapSpace': typeof AUTO | number
@@ -164,6 +165,12 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
     expected: 'a size such as 32GiB, or 0',
     help: 'disk space in the home folder for weights as kernels read them, so that the next start maps them; what was not used for longest goes first; 0 = none',
   }),
+  'store.kvDiskCache': option(integer(0, Number.MAX_SAFE_INTEGER), 'bytes', 0, {
+    flag: '--kv-disk-cache <size>',
+    env: 'INGOT_KV_DISK_CACHE',
+    expected: 'a size such as 4GiB, or 0',
+    help: 'disk space in the home folder for keys and values of prompt beginnings that memory has no room for, found again also after a restart, by the same caller only; what was not used for longest goes first; 0 = none. They can be read back into prompts: see docs/kv-disk-cache.md. Never changes an answer',
+  }),
   'engine.threads': option(Type.Union([auto, integer(1, 1024)]), 'integer', AUTO, {
     flag: '--threads <number>',
     env: 'INGOT_THREADS',
@@ -200,7 +207,7 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
       flag: '--activations <type>',
       env: 'INGOT_ACTIVATIONS',
       expected: '"int8", "bf16" or "f32"',
-      help: 'type in which matrix products take activations; int8 is fastest, f32 follows the reference most closely, bf16 rounds as a reference in bf16 does and is as slow as f32',
+      help: 'type in which matrix products take activations; int8 is fastest (weights of bf16 take bf16 then, those of f16 and f32 take f32), f32 follows the reference most closely, bf16 rounds as a reference in bf16 does and is as slow as f32 where weights are not bf16',
     },
   ),
   'engine.kvDtype': option(

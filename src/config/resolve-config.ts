@@ -66,6 +66,7 @@ export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
     store: {
       home,
       packs: { folder: join(home, 'packed'), limitBytes: get('store.packCache') },
+      kvDisk: { folder: join(home, 'kv'), limitBytes: get('store.kvDiskCache') },
       environment,
     },
     engine: engineConfig(get, decide, inputs.hardware),

@@ -25,6 +25,8 @@ export interface StoreConfig {
   readonly home: string
   /** Absolute folder for packed weights, and how much it may take; 0 = none. */
   readonly packs: { readonly folder: string; readonly limitBytes: number }
+  /** The same for keys and values of prompt beginnings. */
+  readonly kvDisk: { readonly folder: string; readonly limitBytes: number }
   /** Variables that the store reads by itself: pip's, the hub's and the proxies'. */
   readonly environment: Readonly<Record<string, string | undefined>>
 }

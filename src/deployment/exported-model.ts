@@ -64,6 +64,7 @@ export function exportedChoices(
   decide('engine.kvDtype', exportedKvDtype(decoder), BY_GRAPH)
   decide('engine.prefixCache', 'off', 'an exported graph keeps the KV of each sequence by itself')
   decide('engine.swapSpace', '0 B', 'an exported graph keeps the KV of each sequence by itself')
+  decide('store.kvDiskCache', '0 B', 'an exported graph keeps the KV of each sequence by itself')
   decide('engine.draftTokens', '0', 'an exported graph computes each row of an answer by itself')
   return lines
 }

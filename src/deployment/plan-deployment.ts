@@ -41,6 +41,8 @@ export interface DeploymentSettings {
   readonly admission: AdmissionConfig
   /** Where packed weights are kept. */
   readonly packs: StoreConfig['packs']
+  /** Where prompt beginnings are kept; no bytes, or absent: nowhere. */
+  readonly kvDisk?: StoreConfig['kvDisk']
   /** Where step traces are written. */
   readonly traceFolder: string
   /** What automatic sizes are cut out of, and how; default: as for a model that has the machine for itself. */
@@ -166,7 +168,7 @@ function makeCard(
 
 function engineOptions(
   { path, digest }: DeploymentSource,
-  { engine, model, packs, traceFolder }: DeploymentSettings,
+  { engine, model, packs, kvDisk, traceFolder, version }: DeploymentSettings,
   { facts, sizes, draft }: Decided & Pick<DeploymentPlan, 'draft'>,
 ): EngineOptions {
   const { threads, activations, kvDtype, blockSize, maxNumBatchedTokens, maxNumSeqs } = engine
@@ -185,6 +187,9 @@ function engineOptions(
     eosTokenIds: facts.tokenizer?.endTokenIds ?? facts.config.eosTokenIds,
     scheduling: { ...engine.scheduling, swapBytes: sizes.swapBytes },
     traceFolder,
+    ...(kvDisk === undefined || kvDisk.limitBytes === 0
+      ? {}
+      : { kvDisk: { ...kvDisk, modelDigest: digest, version } }),
     ...(draft === null ? {} : { draft: draftOptions(draft, packs) }),
   }
 }

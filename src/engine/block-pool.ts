@@ -113,6 +113,12 @@ export class BlockPool {
     }
   }
 
+  /** Free cached blocks, the one that would be evicted last first. Nothing may be taken or released meanwhile. */
+  *youngestCached(): Generator<BlockId> {
+    for (let id = this.#prev[this.numBlocks]!; id !== this.numBlocks; id = this.#prev[id]!)
+      yield id as BlockId
+  }
+
   /** Join the ring's tail: of all cached blocks this one is evicted last. */
   #append(id: number): void {
     const tail = this.#prev[this.numBlocks]!

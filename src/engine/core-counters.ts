@@ -42,10 +42,7 @@ export class CoreCounters {
       predictedWaitMs,
       stepMs: this.stepMs,
       numScheduledTokens: numTokens,
-      numCopiedTails: reuse.numCopiedTails,
-      numSwappedOutBlocks: reuse.numBlocksOut,
-      numSwappedInBlocks: reuse.numBlocksIn,
-      numRestoredTokens: reuse.numRestoredTokens,
+      ...reuse.stats,
       tier: tier?.stats ?? null,
     }
   }

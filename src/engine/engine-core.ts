@@ -24,6 +24,7 @@ import type { DraftModel } from './draft-model.ts'
 import { engineError } from './errors.ts'
 import type { Executor } from './executor.ts'
 import { InputBatch } from './input-batch.ts'
+import { keepCache } from './keep-cache.ts'
 import type { KvMoves } from './kv-moves.ts'
 import type { KvTier } from './kv-tier.ts'
 import { type DraftParts, makeDraftModel, makeScheduler } from './make-scheduler.ts'
@@ -156,7 +157,7 @@ export class EngineCore {
       this.#endCancelled(endMs)
       const movingMs = this.#moves?.takeMs() ?? 0
       if (failure === null) this.#learn(endMs - startMs - movingMs)
-      if (this.#trace !== null) this.#record(this.#trace, startMs, endMs)
+      this.#trace?.record(this.#batch, this.#scheduler, startMs, endMs)
       if (failure === null) this.#commit(endMs)
       else this.#failBatch(failure, endMs)
       this.#scheduler.removeFinished()
@@ -178,6 +179,12 @@ export class EngineCore {
   stats(): EngineCoreStats {
     const waitMs = this.#predictedWaitMs()
     return this.#counters.stats(this.#scheduler, this.#batch, this.#tier, waitMs)
+  }
+
+  /** Before its end, when nothing may be added any more: hand what is cached to the tier, until `untilMs`. */
+  async keepCache(untilMs: number): Promise<void> {
+    invariant(!this.hasWork, 'E3', 'the cache is handed over while sequences run')
+    if (this.#tier !== null) await keepCache(this.#scheduler, this.#tier, this.#clock, untilMs)
   }
 
   /** Check pool, queues and slots against each other, between steps. Cost: O(blocks + sequences). */
@@ -233,13 +240,6 @@ export class EngineCore {
     const trace = this.#trace
     this.#trace = null
     return trace === null ? null : trace.toJson()
-  }
-
-  #record(trace: StepTrace, startMs: number, endMs: number): void {
-    const { sequences, numSeqs, numTokens } = this.#batch
-    trace.begin(startMs)
-    for (let row = 0; row < numSeqs; row++) trace.share(sequences[row]!, endMs)
-    trace.end(endMs, numTokens, numSeqs, this.#scheduler)
   }
 
   /** The cost model hears of every step that was computed. */

@@ -11,6 +11,7 @@
  */
 
 import { invariant } from '../base/errors.ts'
+import type { BlockId } from '../base/ids.ts'
 import type { BlockPool } from './block-pool.ts'
 import { attachBlocks, growBlockTable, numBlocksFor } from './block-table.ts'
 import type { KvMoves } from './kv-moves.ts'
@@ -31,13 +32,24 @@ export interface KvReuseOptions {
   readonly swapBytes: number
 }
 
+/** Counts since it was made. */
+export interface KvReuseStats {
+  /** Choices that began with a copy of the first one's last block. */
+  readonly numCopiedTails: number
+  /** Blocks of sequences that were put out and of those that came back, without computing them again. */
+  readonly numSwappedOutBlocks: number
+  readonly numSwappedInBlocks: number
+  /** Prompt tokens whose KV came from the tier. */
+  readonly numRestoredTokens: number
+}
+
 export class KvReuse {
   /** Of the last `find`: blocks of the prefix cache, and tokens that the sequence would begin with. */
   numHits = 0
   numTokens = 0
-  numCopiedTails = 0
-  numBlocksIn = 0
-  numRestoredTokens = 0
+  #numCopiedTails = 0
+  #numBlocksIn = 0
+  #numRestoredTokens = 0
   readonly #prefixCache: PrefixCache | null
   readonly #moves: KvMoves | null
   readonly #tails: SharedTails
@@ -62,8 +74,13 @@ export class KvReuse {
     this.#swaps = canSwap ? new Swaps(moves, model, blockSize, swapBytes) : null
   }
 
-  get numBlocksOut(): number {
-    return this.#swaps?.numBlocksOut ?? 0
+  get stats(): KvReuseStats {
+    return {
+      numCopiedTails: this.#numCopiedTails,
+      numSwappedOutBlocks: this.#swaps?.numBlocksOut ?? 0,
+      numSwappedInBlocks: this.#numBlocksIn,
+      numRestoredTokens: this.#numRestoredTokens,
+    }
   }
 
   /** Block ids that were found, `numHits` of them. */
@@ -85,6 +102,15 @@ export class KvReuse {
     this.#source = isReachable && parked.numTokens > this.numTokens ? parked : null
     const numTokens = this.#source?.numTokens ?? this.#tails.numTokens(sequence, this.numHits)
     this.numTokens = Math.max(this.numTokens, numTokens)
+  }
+
+  /** What the last `find` found is wanted soon: it is evicted last, its end before its beginning. */
+  refreshHits(): void {
+    for (let index = this.numHits - 1; index >= 0; index--) {
+      const id = this.#prefixCache!.matched[index]! as BlockId
+      this.#pool.addReference(id)
+      this.#pool.release(id)
+    }
   }
 
   /** Give the sequence what the last `find` found for it: its table is begun, and its KV is there. */
@@ -110,12 +136,12 @@ export class KvReuse {
     invariant(moves !== null, 'K1', 'KV is brought in that could not have been moved out')
     if (source === null) {
       moves.copy(tailBlock, blockTable[numHits]!)
-      this.numCopiedTails += 1
+      this.#numCopiedTails += 1
       return
     }
     moves.write(blockTable, numHits, numBlocks, source.blocks, source.firstBlock)
-    if (source.origin === 'swap') this.numBlocksIn += numBlocks - numHits
-    else this.numRestoredTokens += numTokens - numHits * this.#blockSize
+    if (source.origin === 'swap') this.#numBlocksIn += numBlocks - numHits
+    else this.#numRestoredTokens += numTokens - numHits * this.#blockSize
   }
 
   /** The sequence is being put out; its blocks are still its own. */
@@ -127,6 +153,11 @@ export class KvReuse {
   /** Its prompt was computed, and these were held for it. */
   share(leader: Sequence, followers: readonly Sequence[]): void {
     if (this.#moves !== null) this.#tails.share(leader, followers)
+  }
+
+  /** Hand a cached block to the tier. */
+  keep(id: BlockId): void {
+    this.#prefixCache?.keep(id)
   }
 
   /** Blocks have run out. @returns whether holding fewer has freed some */

@@ -17,6 +17,8 @@ export interface KvTier {
   has(key: KvKey): boolean
   /** Keep a block unless it is kept already or cannot be: `read` is called then, at once. Never throws. */
   save(key: KvKey, read: (into: Uint8Array) => void): void
+  /** Resolves when `save` would not drop a block for want of memory. */
+  hasRoom(): Promise<void>
   /** Blocks from the first on, until one is missing or broken. Never rejects. The caller gives them back. */
   load(keys: readonly KvKey[]): Promise<readonly Uint8Array[]>
   giveBack(blocks: readonly Uint8Array[]): void

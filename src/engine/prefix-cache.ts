@@ -131,12 +131,17 @@ export class PrefixCache {
     }
   }
 
+  /** Hand a copy of a cached block to the tier, where there is one. */
+  keep(id: BlockId): void {
+    const key = this.#keys[id]!
+    if (key !== null) this.#cold?.keep(id, key)
+  }
+
   /** The pool takes the block for something else. Whatever followed it can no longer be found, and ages away. */
   readonly forget = (id: BlockId): void => {
     const bucket = this.#bucketOf[id]!
     invariant(bucket !== NONE, 'C2', 'a block is evicted that has no entry')
-    const key = this.#keys[id]!
-    if (key !== null) this.#cold?.keep(id, key)
+    this.keep(id)
     this.#keys[id] = null
     if (this.#buckets[bucket] === id) this.#buckets[bucket] = this.#nextInBucket[id]!
     else {

@@ -11,6 +11,7 @@
 import { invariant } from '../base/errors.ts'
 import type { ColdBlocks } from './cold-blocks.ts'
 import type { KvKey } from './kv-tier.ts'
+import { numReusableTokens } from './logits-rows.ts'
 import { recomputeMs } from './recompute-ms.ts'
 import type { Sequence } from './sequence.ts'
 import type { StepCostModel } from './step-cost-model.ts'
@@ -49,10 +50,10 @@ export class Restores {
    * Take a sequence in that is about to be let in with `firstBlock` blocks found, when more of it lies in the tier and is
    * predicted to be there sooner than computed.
    */
-  begin(sequence: Sequence, firstBlock: number, parent: KvKey | null, maxTokens: number): boolean {
+  begin(sequence: Sequence, firstBlock: number, parent: KvKey | null): boolean {
     if (sequence.restore !== 'untried') return false
     sequence.restore = 'tried'
-    const keys = this.#cold.find(sequence, firstBlock, parent, maxTokens)
+    const keys = this.#cold.find(sequence, firstBlock, parent, numReusableTokens(sequence))
     const computeMs = recomputeMs(
       this.#model,
       firstBlock * this.#blockSize,

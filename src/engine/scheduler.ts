@@ -32,7 +32,7 @@ import type { BatchLimits } from './executor.ts'
 import { FairQueue } from './fair-queue.ts'
 import { Followers } from './followers.ts'
 import { KvReuse } from './kv-reuse.ts'
-import { numDrawRows, numReusableTokens } from './logits-rows.ts'
+import { numDrawRows } from './logits-rows.ts'
 import { PoolRoom } from './pool-room.ts'
 import type { PrefixCache } from './prefix-cache.ts'
 import { Restores } from './restores.ts'
@@ -335,8 +335,8 @@ export class Scheduler {
   #restore(sequence: Sequence): boolean {
     const { restores, reuse } = this
     if (restores === null || sequence.parked !== null) return false
-    const maxTokens = numReusableTokens(sequence)
-    if (!restores.begin(sequence, reuse.numHits, reuse.lastHitKey, maxTokens)) return false
+    if (!restores.begin(sequence, reuse.numHits, reuse.lastHitKey)) return false
+    reuse.refreshHits()
     this.#queue.remove(sequence)
     return true
   }

@@ -10,6 +10,7 @@
  * Source: Trace Event Format, docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU.
  */
 
+import type { InputBatch } from './input-batch.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Sequence } from './sequence.ts'
 
@@ -52,6 +53,14 @@ export class StepTrace {
     for (const { draft } of running) numGuesses += draft?.numModelGuesses ?? 0
     this.#startMs = startMs
     this.#slice(STEPS_TRACK, `draft model: ${numGuesses} guesses`, endMs, { guesses: numGuesses })
+  }
+
+  /** A step that was computed and is not committed yet. */
+  record(batch: InputBatch, scheduler: Scheduler, startMs: number, endMs: number): void {
+    const { sequences, numSeqs, numTokens } = batch
+    this.begin(startMs)
+    for (let row = 0; row < numSeqs; row++) this.share(sequences[row]!, endMs)
+    this.end(endMs, numTokens, numSeqs, scheduler)
   }
 
   /** The step was scheduled and will be computed. */

@@ -6,6 +6,7 @@
 import type { WireError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { SamplingParams } from '../sampling/sampling-params.ts'
+import type { KvReuseStats } from './kv-reuse.ts'
 import type { KvTierStats } from './kv-tier.ts'
 import type { ServiceTier } from './service-tier.ts'
 
@@ -78,7 +79,7 @@ export interface StepResult {
 }
 
 /** Counters since the engine was made, and the state now. `stepMs` and `numScheduledTokens` are of the last step. */
-export interface EngineCoreStats {
+export interface EngineCoreStats extends KvReuseStats {
   readonly numRunning: number
   readonly numWaiting: number
   /** Free blocks, those that the prefix cache still knows among them. */
@@ -97,13 +98,6 @@ export interface EngineCoreStats {
   readonly predictedWaitMs: number
   readonly stepMs: number
   readonly numScheduledTokens: number
-  /** Choices that began with a copy of the first one's last block. */
-  readonly numCopiedTails: number
-  /** Blocks of sequences that were put out and of those that came back, without computing them again. */
-  readonly numSwappedOutBlocks: number
-  readonly numSwappedInBlocks: number
-  /** Prompt tokens whose KV came from the tier. */
-  readonly numRestoredTokens: number
   /** Null without a tier. */
   readonly tier: KvTierStats | null
 }

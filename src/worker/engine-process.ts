@@ -19,6 +19,8 @@ import { switchTraceBySignal } from './trace-switch.ts'
 
 const EXIT_BROKEN = 70 // EX_SOFTWARE
 const EXIT_CANNOT_LOAD = 78 // EX_CONFIG
+/** Of the five seconds in which a stopped process must be gone. */
+const KEEP_CACHE_MS = 2_500
 /** `/proc` is read at most this often. */
 const RSS_EVERY_MS = 1_000
 
@@ -41,7 +43,7 @@ process.on('message', (message: ToEngine) => {
 
 async function run(options: EngineOptions): Promise<void> {
   try {
-    const { core, close, description } = await loadEngine(
+    const { core, tier, close, description } = await loadEngine(
       options,
       (stage, fraction) => void send({ type: 'progress', stage, fraction }),
       systemClock,
@@ -55,6 +57,8 @@ async function run(options: EngineOptions): Promise<void> {
     await send({ type: 'ready', description })
     for (const message of early.splice(0)) loop.accept(message)
     await loop.run()
+    await core.keepCache(systemClock.nowMs() + KEEP_CACHE_MS)
+    await tier?.close()
     await close()
     await lastWritten
     process.exit(0)

@@ -7,6 +7,8 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts'
 import { EngineCore } from '../engine/engine-core.ts'
 import type { OpenedExecutor } from '../execution/executor-facts.ts'
+import type { DiskTier } from '../execution/kv-disk/disk-tier.ts'
+import { openDiskTier } from '../execution/kv-disk/open-disk-tier.ts'
 import type { EngineDescription, EngineOptions } from './messages.ts'
 import { planDraftOpening } from './open-draft.ts'
 import { type ExecutorOpening, openExecutor } from './open-executor.ts'
@@ -14,6 +16,8 @@ import { type ExecutorOpening, openExecutor } from './open-executor.ts'
 export interface LoadedEngine {
   readonly core: EngineCore
   readonly executor: OpenedExecutor
+  /** To be closed after the engine's last step, before the executor. */
+  readonly tier: DiskTier | null
   /** Of the draft model; null when there is none. */
   readonly draftExecutor: OpenedExecutor | null
   readonly description: EngineDescription
@@ -55,8 +59,9 @@ export async function loadEngine(
     drafted = (await drafting?.open(listeners)) ?? null
     const { eosTokenIds, scheduling } = options
     const limits = { maxContextTokens, eosTokenIds }
+    const tier = await openDiskTier(options, executor, clock, onWarning)
     const core = new EngineCore({
-      ...{ executor, clock, ...limits, scheduling, hashKey: secretWords() },
+      ...{ executor, clock, ...limits, scheduling, hashKey: secretWords(), tier },
       draft: drafted === null ? null : { ...drafted, onFailure: draftFailure(onWarning) },
     })
     onProgress('session', 1)
@@ -66,7 +71,7 @@ export async function loadEngine(
     const blocksThread = !executor.capabilities.answersWhileComputing
     const description = { modelType, ...sizes, ...executor.facts, blocksThread, loadMs }
     const draftExecutor = drafted?.executor ?? null
-    return { core, executor, draftExecutor, description, close }
+    return { core, executor, tier, draftExecutor, description, close }
   } catch (cause) {
     await close()
     throw cause

@@ -32,6 +32,14 @@ export interface EngineOptions {
     readonly limitBytes: number
     readonly modelDigest: string
   }
+  /** Where blocks go that the prefix cache has to forget, and what their content depends on besides these options. */
+  readonly kvDisk?: {
+    readonly folder: string
+    readonly limitBytes: number
+    readonly modelDigest: string
+    /** Ingot's own. */
+    readonly version: string
+  }
   readonly threads: number
   readonly activations: 'f32' | 'bf16' | 'int8'
   readonly kvDtype: KvDtype

@@ -7,9 +7,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { SequenceId } from '../../src/base/ids.ts'
+import type { EngineCore } from '../../src/engine/engine-core.ts'
 import { PLAIN_SCHEDULING, type SchedulingOptions } from '../../src/engine/scheduling-options.ts'
 import type { EngineCoreStats } from '../../src/engine/updates.ts'
-import type { SequenceSpec } from '../../src/worker/messages.ts'
+import type { EngineOptions, SequenceSpec } from '../../src/worker/messages.ts'
 import { makeSpec } from '../support/engine-builders.ts'
 import { executorCases } from '../support/executor-cases.ts'
 import { type EngineRun, runSequences } from '../support/run-engine.ts'
@@ -61,6 +63,7 @@ describe.each(cases)('$name', (executor) => {
     scheduling: SchedulingOptions,
     numBlocks: number,
     use: Parameters<typeof executor.withEngine<T>>[1],
+    change: Partial<EngineOptions> = {},
   ): Promise<T> {
     const options = {
       checkpointPath,
@@ -73,6 +76,7 @@ describe.each(cases)('$name', (executor) => {
       maxContextTokens: 128,
       eosTokenIds: [],
       scheduling,
+      ...change,
     }
     return executor.withEngine(options, use)
   }
@@ -112,4 +116,57 @@ describe.each(cases)('$name', (executor) => {
       expect(totals.numSwappedInBlocks).toBeGreaterThan(0)
     }
   })
+
+  it.skipIf(!executor.isNative)(
+    'blocks that come from the disk, also after a restart, are the blocks that were computed',
+    async () => {
+      const kvDisk = {
+        folder: join(folder, 'kv'),
+        limitBytes: 2 ** 30,
+        modelDigest: 'tiny',
+        version: 'test',
+      }
+      const first = specs.filter((_, index) => index % CHOICES === 0)
+      const scheduling = { ...PLAIN_SCHEDULING, prefixCache: true }
+      for (const start of ['fresh', 'again'] as const) {
+        await withEngine(
+          scheduling,
+          9,
+          async ({ core, tier }) => {
+            // So small a model may be quicker than any disk; here it is read whatever it takes.
+            Object.defineProperty(tier, 'loadBlockMs', { value: 0 })
+            // One after the other in a pool that holds one of them: each pushes the one before out.
+            for (const round of [0, 1]) {
+              for (const spec of first) {
+                const id = (spec.id + 1000 * (1 + round)) as SequenceId
+                const { answers, numCachedTokens } = await runSequences({ core }, [{ ...spec, id }])
+                expect(answers.get(id)).toStrictEqual(alone.get(spec.id))
+                // Full blocks but the last token's; none of the one that reports on its prompt.
+                const numFull = Math.floor((spec.promptIds.length - 1) / 16) * 16
+                const isFound = start === 'again' || round === 1
+                const reports = spec.params.promptLogprobs !== null
+                expect(numCachedTokens).toBe(isFound && !reports ? numFull : 0)
+                await settled(core)
+              }
+            }
+            const { numRestoredTokens, tier: kept } = core.stats()
+            expect(numRestoredTokens).toBeGreaterThan(100)
+            expect(kept).toMatchObject({ numDroppedBlocks: 0, numBadFiles: 0, isPaused: false })
+            await core.keepCache(Number.POSITIVE_INFINITY)
+          },
+          { kvDisk },
+        )
+      }
+    },
+  )
 })
+
+/** What was given up is on disk. */
+async function settled(core: EngineCore): Promise<void> {
+  for (let last = -1; ; ) {
+    const { numSavedBlocks = 0 } = core.stats().tier ?? {}
+    if (numSavedBlocks === last) return
+    last = numSavedBlocks
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}

@@ -39,6 +39,8 @@ export class FakeTier implements KvTier {
     this.#numSaved += 1
   }
 
+  async hasRoom(): Promise<void> {}
+
   async load(keys: readonly KvKey[]): Promise<readonly Uint8Array[]> {
     await this.duringLoad()
     const found: Uint8Array[] = []

@@ -26,7 +26,7 @@ export interface EngineRun {
 }
 
 /** What running sequences needs of an engine. */
-export type RunningEngine = Pick<LoadedEngine, 'core'>
+export type RunningEngine = Pick<LoadedEngine, 'core'> & Partial<Pick<LoadedEngine, 'tier'>>
 
 /** All sequences at once, or as many as `arrivals` says before each step. */
 export async function runSequences(
@@ -78,6 +78,7 @@ export async function withEngine<T>(
   try {
     return await use(engine)
   } finally {
+    await engine.tier?.close()
     await engine.close()
   }
 }

@@ -2,8 +2,8 @@
 //! and cache state. Shapes that are not whole blocks of a format are passed over.
 //!
 //! warm: one weight, again and again. cold: as many copies in rotation as fill 160 MB, so weights come from memory.
-//! `cargo run --release --example gemm [-- FORMAT…]`; formats default to Q4_1, Q4_0 and Q8_0. `--f32` takes f32 activations; `avx2` or
-//! `scalar` takes those kernels.
+//! `cargo run --release --example gemm [-- FORMAT… KxN… ROWS…]`; formats default to Q4_1, Q4_0 and Q8_0. `--f32` and `--bf16` take
+//! such activations; `avx2`, `scalar` or `avx512-vnni` (without bf16 dot products) take those kernels.
 
 use std::time::Instant;
 
@@ -25,11 +25,25 @@ fn main() {
         // A kernel family's name selects it, where the CPU has it.
         ingot_kernels::use_kernels(name);
     }
-    let activations = if arguments.iter().any(|argument| argument == "--f32") {
-        Activations::F32
-    } else {
-        Activations::Int8
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let activations = match (has("--f32"), has("--bf16")) {
+        (true, _) => Activations::F32,
+        (_, true) => Activations::Bf16,
+        _ => Activations::Int8,
     };
+    let number = |text: &str| text.parse::<usize>().ok();
+    let mut row_counts: Vec<_> = arguments.iter().filter_map(|text| number(text)).collect();
+    if row_counts.is_empty() {
+        row_counts = ROWS.into();
+    }
+    let shape = |text: &String| {
+        let (k, n) = text.split_once('x')?;
+        Some((number(k)?, number(n)?))
+    };
+    let mut shapes: Vec<_> = arguments.iter().filter_map(shape).collect();
+    if shapes.is_empty() {
+        shapes = SHAPES.into();
+    }
     let mut formats: Vec<_> = arguments
         .iter()
         .filter_map(|name| Format::parse(name))
@@ -44,12 +58,12 @@ fn main() {
     );
     println!("format  KxN         T    warm1  warm2  cold1  cold2   GMAC/s");
     for format in formats {
-        for (k, n) in SHAPES {
+        for &(k, n) in &shapes {
             let is_whole = k.is_multiple_of(format.block_weights());
             if !is_whole || (n == 49_152 && format != Format::Q8_0) {
                 continue;
             }
-            for rows in ROWS {
+            for &rows in &row_counts {
                 if n == 49_152 && rows > 64 {
                     continue;
                 }

@@ -4,15 +4,14 @@
 //!    falls to. Few rows are cut by columns (each thread streams its own weights), many by rows (activations stay in one
 //!    core's cache; measured faster from 8 rows on, 2026-11-23).
 
-use crate::linear_f32::panel_rows;
-use crate::linear_int8::int8_rows;
-use crate::packed_linear::{Kind, PackedLinear, PackedPart, SendPointer, TILE_COLUMNS};
+use crate::linear_inputs::{Form, Inputs};
+use crate::packed_linear::{PackedLinear, PackedPart, SendPointer, TILE_COLUMNS};
 use crate::pool::Pool;
 use crate::quantize::{QuantisedRow, quantise_tile};
 use crate::scratch::{Scratch, grow};
 use crate::simd::Simd;
 
-/// What activations are multiplied as. Dense weights are always multiplied in f32.
+/// What activations are multiplied as, at most: dense weights do not take int8, but bf16 where they are bf16, else f32.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Activations {
     F32,
@@ -54,11 +53,29 @@ pub fn linear(
     if rows == 0 {
         return;
     }
-    if activations == Activations::Bf16 {
+    // Pairs are rounded while they are staged.
+    let is_float = |part: &PackedPart| Form::of(part.kind, activations) == Form::Float;
+    if activations == Activations::Bf16 && weight.parts.iter().any(is_float) {
         return with_bf16(x, scratch, |x, scratch| {
-            linear(weight, x, rows, bias, Activations::F32, out, scratch, pool);
+            linear_rows(weight, x, rows, bias, activations, out, scratch, pool);
         });
     }
+    linear_rows(weight, x, rows, bias, activations, out, scratch, pool);
+}
+
+/// As `linear`, which checked the lengths and rounded `x` where some part takes it rounded.
+#[allow(clippy::too_many_arguments)]
+fn linear_rows(
+    weight: &PackedLinear,
+    x: &[f32],
+    rows: usize,
+    bias: Option<&[f32]>,
+    activations: Activations,
+    out: &mut [f32],
+    scratch: &mut Scratch,
+    pool: &Pool,
+) {
+    let (n, k) = (weight.n(), weight.k());
     let mut parts = weight.parts.as_slice();
     while let Some(first) = parts.first() {
         let order = gathered_order(first, k, activations);
@@ -130,25 +147,22 @@ fn linear_parts(
     let k = x.len() / rows;
     let cut = Cut::new(parts, k, rows, pool.threads());
     let out_pointer = SendPointer(out.as_mut_ptr());
-    let is_int8 = |kind: Kind| activations == Activations::Int8 && kind.is_integer();
-    let needs_quants = parts.iter().any(|part| is_int8(part.kind));
-    let needs_panel = parts.iter().any(|part| !is_int8(part.kind));
-    let blocks = if needs_quants { k / 32 } else { 0 };
-    let quantised =
-        SendPointer(grow(&mut scratch.quantised, rows * blocks, QuantisedRow::ZERO).as_mut_ptr());
+    let forms = parts.iter().map(|part| Form::of(part.kind, activations));
+    let inputs = Inputs::new(x, k, forms.clone(), scratch);
+    let needs_panel = forms.clone().any(|form| form == Form::Float);
     let panel_len = if needs_panel { k * TILE_COLUMNS } else { 0 };
     let panels = SendPointer(grow(&mut scratch.panels, panel_len * cut.chunks, 0.0).as_mut_ptr());
-    if needs_quants && !cut.is_by_rows {
-        // SAFETY: the buffers were sized above; nobody else is at work yet.
-        unsafe { quantise_range(x.as_ptr(), k, 0..rows, quantised.get()) };
+    if !cut.is_by_rows {
+        // SAFETY: nobody else is at work yet.
+        unsafe { inputs.stage(0..rows) };
     }
     pool.run(cut.chunks, &|chunk| {
         let range = cut.rows(chunk);
-        // SAFETY: chunks are disjoint in rows or in columns, so each writes its own part of `out`, `quantised` and
-        // `panels`; all lie within the sizes asserted and grown above.
+        // SAFETY: chunks are disjoint in rows or in columns, so each writes its own part of `out`, `inputs` and `panels`; all
+        // lie within the sizes asserted and grown above. Int8 parts in an order of their own come with `x` in that order.
         unsafe {
-            if needs_quants && cut.is_by_rows {
-                quantise_range(x.as_ptr(), k, range.clone(), quantised.get());
+            if cut.is_by_rows {
+                inputs.stage(range.clone());
             }
             for (tile_number, part, tile) in
                 tiles_of(parts).enumerate().map(|(i, (p, t))| (i, p, t))
@@ -162,22 +176,9 @@ fn linear_parts(
                     width: part.tile_width(tile),
                     bias: bias.map(|bias| bias[part.first + tile * TILE_COLUMNS..].as_ptr()),
                 };
-                let bytes = part.tile(tile);
-                if is_int8(part.kind) {
-                    int8_rows(part.kind, bytes, k, quantised.get(), range.clone(), &target);
-                } else {
-                    let panel = panels.get().add(chunk * panel_len);
-                    panel_rows(
-                        part.kind,
-                        bytes,
-                        k,
-                        part.order(k),
-                        x.as_ptr(),
-                        range.clone(),
-                        panel,
-                        &target,
-                    );
-                }
+                let form = Form::of(part.kind, activations);
+                let panel = panels.get().add(chunk * panel_len);
+                inputs.multiply(form, part, tile, range.clone(), panel, &target);
             }
         }
     });

@@ -48,10 +48,10 @@ unsafe fn panel_body<S: Simd>(
     let is_single = range.len() <= TILE_ROWS;
     match kind {
         Kind::Dense(Format::F16) if is_single => {
-            return row_tile::<S, HalfWeight>(tile.cast(), k, x, range, target);
+            return row_tile::<S, HalfWeight>(tile, k, x, range, target);
         }
         Kind::Dense(Format::BF16) if is_single => {
-            return row_tile::<S, BrainWeight>(tile.cast(), k, x, range, target);
+            return row_tile::<S, BrainWeight>(tile, k, x, range, target);
         }
         Kind::Grouped(grouped) if is_single && order.is_none() => {
             return multiply_grouped::<S>(grouped, tile, k, x, range, target);
@@ -59,57 +59,61 @@ unsafe fn panel_body<S: Simd>(
         _ => {}
     }
     let panel = match kind {
-        Kind::Dense(Format::F32) => tile.cast::<f32>(),
+        Kind::Dense(Format::F32) => tile,
         _ => {
             dequantise_tile::<S>(kind, tile, k, order, panel);
-            panel.cast_const()
+            panel.cast_const().cast()
         }
     };
     for rows in row_tiles(range) {
-        row_tile::<S, f32>(panel, k, x, rows, target);
+        row_tile::<S, FloatWeight>(panel, k, x, rows, target);
     }
 }
 
-/// How sixteen weights become f32.
-trait Weight: Copy {
-    unsafe fn load<S: Simd>(from: *const Self) -> S::F;
+/// How the weights of one k become f32, from a tile of them.
+trait Weight {
+    /// Those of columns 16 · `half` … + 15.
+    unsafe fn load<S: Simd>(tile: *const u8, k: usize, half: usize) -> S::F;
 }
 
-impl Weight for f32 {
+struct FloatWeight;
+
+impl Weight for FloatWeight {
     #[inline(always)]
-    unsafe fn load<S: Simd>(from: *const f32) -> S::F {
-        S::load(from)
+    unsafe fn load<S: Simd>(tile: *const u8, k: usize, half: usize) -> S::F {
+        S::load(tile.cast::<f32>().add(k * TILE_COLUMNS + half * LANES))
     }
 }
 
-/// f16 bits.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct HalfWeight(u16);
+struct HalfWeight;
 
 impl Weight for HalfWeight {
     #[inline(always)]
-    unsafe fn load<S: Simd>(from: *const Self) -> S::F {
-        S::load_f16(from.cast())
+    unsafe fn load<S: Simd>(tile: *const u8, k: usize, half: usize) -> S::F {
+        S::load_f16(tile.cast::<u16>().add(k * TILE_COLUMNS + half * LANES))
     }
 }
 
-/// bf16 bits.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct BrainWeight(u16);
+/// bf16, two k a word, the lower in the upper half.
+struct BrainWeight;
 
 impl Weight for BrainWeight {
     #[inline(always)]
-    unsafe fn load<S: Simd>(from: *const Self) -> S::F {
-        S::load_bf16(from.cast())
+    unsafe fn load<S: Simd>(tile: *const u8, k: usize, half: usize) -> S::F {
+        let at = k / 2 * TILE_COLUMNS + half * LANES;
+        let words = S::load_words(tile.cast::<u32>().add(at));
+        if k.is_multiple_of(2) {
+            S::upper_halves(words)
+        } else {
+            S::lower_halves(words)
+        }
     }
 }
 
 /// Multiply up to six rows with weights `[k][32]`.
 #[inline(always)]
 unsafe fn row_tile<S: Simd, W: Weight>(
-    weights: *const W,
+    weights: *const u8,
     k: usize,
     x: *const f32,
     rows: Range<usize>,
@@ -128,24 +132,39 @@ unsafe fn row_tile<S: Simd, W: Weight>(
 
 #[inline(always)]
 unsafe fn multiply<S: Simd, W: Weight, const ROWS: usize>(
-    weights: *const W,
+    weights: *const u8,
     k: usize,
     x: *const f32,
     first_row: usize,
     target: &Target,
 ) {
     let mut sums = [[S::splat(0.0); 2]; ROWS];
-    for at in 0..k {
-        let weights = weights.add(at * TILE_COLUMNS);
-        let (low, high) = (W::load::<S>(weights), W::load::<S>(weights.add(LANES)));
-        for row in 0..ROWS {
-            let value = S::splat(*x.add(row * k + at));
-            sums[row][0] = S::fma(value, low, sums[row][0]);
-            sums[row][1] = S::fma(value, high, sums[row][1]);
-        }
+    // Two at a time, so that which of a pair a k is, is known when this is compiled.
+    for pair in 0..k / 2 {
+        add_one::<S, W, ROWS>(weights, k, x, pair * 2, &mut sums);
+        add_one::<S, W, ROWS>(weights, k, x, pair * 2 + 1, &mut sums);
+    }
+    if !k.is_multiple_of(2) {
+        add_one::<S, W, ROWS>(weights, k, x, k - 1, &mut sums);
     }
     for row in 0..ROWS {
         target.store::<S>(first_row + row, sums[row][0], sums[row][1]);
+    }
+}
+
+#[inline(always)]
+unsafe fn add_one<S: Simd, W: Weight, const ROWS: usize>(
+    weights: *const u8,
+    k: usize,
+    x: *const f32,
+    at: usize,
+    sums: &mut [[S::F; 2]; ROWS],
+) {
+    let (low, high) = (W::load::<S>(weights, at, 0), W::load::<S>(weights, at, 1));
+    for row in 0..ROWS {
+        let value = S::splat(*x.add(row * k + at));
+        sums[row][0] = S::fma(value, low, sums[row][0]);
+        sums[row][1] = S::fma(value, high, sums[row][1]);
     }
 }
 
@@ -162,14 +181,15 @@ unsafe fn dequantise_tile<S: Simd>(
         Kind::Planes(format) => dequantise_planes::<S>(format, tile, k, panel),
         Kind::Grouped(grouped) => dequantise_grouped::<S>(grouped, tile, k, order, panel),
         Kind::Dense(format) => {
-            for half in 0..k * TILE_COLUMNS / LANES {
-                let at = half * LANES;
-                let value = match format {
-                    Format::F16 => S::load_f16(tile.cast::<u16>().add(at)),
-                    Format::BF16 => S::load_bf16(tile.cast::<u16>().add(at)),
-                    _ => S::load(tile.cast::<f32>().add(at)),
-                };
-                S::store(panel.add(at), value);
+            for at in 0..k {
+                for half in 0..2 {
+                    let value = match format {
+                        Format::F16 => HalfWeight::load::<S>(tile, at, half),
+                        Format::BF16 => BrainWeight::load::<S>(tile, at, half),
+                        _ => FloatWeight::load::<S>(tile, at, half),
+                    };
+                    S::store(panel.add(at * TILE_COLUMNS + half * LANES), value);
+                }
             }
         }
         Kind::Int8 => {

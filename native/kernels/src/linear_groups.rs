@@ -3,12 +3,10 @@
 //!
 //! G1 y[t][n] has the bits that `linear` gives it: groups and chunks change who computes a tile, never its order over k.
 
-use crate::linear::{Activations, Target, linear, quantise_range, with_bf16};
-use crate::linear_f32::panel_rows;
-use crate::linear_int8::int8_rows;
-use crate::packed_linear::{Kind, PackedLinear, SendPointer, TILE_COLUMNS};
+use crate::linear::{Activations, Target, linear, with_bf16};
+use crate::linear_inputs::{Form, Inputs};
+use crate::packed_linear::{PackedLinear, PackedPart, SendPointer, TILE_COLUMNS};
 use crate::pool::Pool;
-use crate::quantize::QuantisedRow;
 use crate::scratch::{Scratch, grow};
 
 /// One weight with its rows, which lie together in `x`.
@@ -71,42 +69,45 @@ pub fn linear_groups(
     groups
         .iter()
         .for_each(|group| group.check(k, x.len(), out.len()));
-    if activations == Activations::Bf16 {
-        return with_bf16(x, scratch, |x, scratch| {
-            linear_groups(groups, x, Activations::F32, out, scratch, pool);
-        });
-    }
     if groups.iter().any(|group| group.weight.has_order()) {
         return one_by_one(groups, x, activations, out, scratch, pool);
     }
-    let is_int8 = |kind: Kind| activations == Activations::Int8 && kind.is_integer();
-    let has_part = |wanted: bool| {
-        let parts =
-            |group: &Group<'_>| group.weight.parts.iter().any(|p| is_int8(p.kind) == wanted);
-        groups.iter().any(parts)
-    };
-    let blocks = if has_part(true) { k / 32 } else { 0 };
-    let rows = x.len() / k;
-    let quantised =
-        SendPointer(grow(&mut scratch.quantised, rows * blocks, QuantisedRow::ZERO).as_mut_ptr());
-    if blocks > 0 {
-        pool.run(groups.len(), &|index| {
-            let group = &groups[index];
-            // SAFETY: groups' rows are disjoint and within `x`; the buffer has the blocks of all rows.
-            unsafe {
-                quantise_range(
-                    x[group.first_row * k..].as_ptr(),
-                    k,
-                    0..group.rows,
-                    quantised.get().add(group.first_row * blocks),
-                );
-            }
+    let needs_rounded = activations == Activations::Bf16
+        && forms_of(groups, activations).any(|form| form == Form::Float);
+    if needs_rounded {
+        return with_bf16(x, scratch, |x, scratch| {
+            multiply_groups(groups, x, activations, out, scratch, pool);
         });
     }
+    multiply_groups(groups, x, activations, out, scratch, pool);
+}
+
+fn forms_of(groups: &[Group<'_>], activations: Activations) -> impl Iterator<Item = Form> {
+    let parts = groups.iter().flat_map(|group| &group.weight.parts);
+    parts.map(move |part| Form::of(part.kind, activations))
+}
+
+/// As `linear_groups`, which checked everything and rounded `x` where some part takes it rounded.
+fn multiply_groups(
+    groups: &[Group<'_>],
+    x: &[f32],
+    activations: Activations,
+    out: &mut [f32],
+    scratch: &mut Scratch,
+    pool: &Pool,
+) {
+    let k = groups[0].weight.k();
+    let inputs = Inputs::new(x, k, forms_of(groups, activations), scratch);
+    pool.run(groups.len(), &|index| {
+        let group = &groups[index];
+        // SAFETY: groups' rows are disjoint and within `x`.
+        unsafe { inputs.starting_at(group.first_row).stage(0..group.rows) }
+    });
     let total: usize = groups.iter().map(Group::cost).sum();
     let tiles: usize = groups.iter().map(Group::tiles).sum();
     let chunks = (pool.threads() * CHUNKS_A_THREAD).min(tiles);
-    let panel_len = if has_part(false) { k * TILE_COLUMNS } else { 0 };
+    let has_floats = forms_of(groups, activations).any(|form| form == Form::Float);
+    let panel_len = if has_floats { k * TILE_COLUMNS } else { 0 };
     let panels = SendPointer(grow(&mut scratch.panels, panel_len * chunks, 0.0).as_mut_ptr());
     let out = SendPointer(out.as_mut_ptr());
     pool.run(chunks, &|chunk| {
@@ -123,8 +124,7 @@ pub fn linear_groups(
             // SAFETY: chunks have disjoint tiles, so each writes outputs and a panel of its own; all lie within what was
             // checked and grown above.
             unsafe {
-                let x = x[group.first_row * k..].as_ptr();
-                let quantised = quantised.get().add(group.first_row * blocks);
+                let inputs = inputs.starting_at(group.first_row);
                 let panel = panels.get().add(chunk * panel_len);
                 for (part, tile) in tiles_of(group.weight, tiles) {
                     let column = part.first + tile * TILE_COLUMNS;
@@ -134,12 +134,8 @@ pub fn linear_groups(
                         width: part.tile_width(tile),
                         bias: group.bias.map(|bias| bias[column..].as_ptr()),
                     };
-                    let bytes = part.tile(tile);
-                    if is_int8(part.kind) {
-                        int8_rows(part.kind, bytes, k, quantised, 0..group.rows, &target);
-                    } else {
-                        panel_rows(part.kind, bytes, k, None, x, 0..group.rows, panel, &target);
-                    }
+                    let form = Form::of(part.kind, activations);
+                    inputs.multiply(form, part, tile, 0..group.rows, panel, &target);
                 }
             }
         }
@@ -172,7 +168,7 @@ fn one_by_one(
 fn tiles_of(
     weight: &PackedLinear,
     range: std::ops::Range<usize>,
-) -> impl Iterator<Item = (&crate::packed_linear::PackedPart, usize)> {
+) -> impl Iterator<Item = (&PackedPart, usize)> {
     let all = weight
         .parts
         .iter()

@@ -59,20 +59,48 @@ pub fn add_rms_norm(
     );
     in_row_chunks(rows, pool, &|row| {
         let at = row * width;
+        let (x, residual) = (x[at..].as_ptr(), residual[at..].as_ptr());
         // SAFETY: as above.
         unsafe {
-            for k in at..at + width {
-                *sum.get().add(k) = x[k] + residual[k];
-            }
-            norm_row(
-                sum.get().add(at),
-                weight,
-                epsilon,
-                weight_offset,
-                normed.get().add(at),
-            );
+            let (sum, normed) = (sum.get().add(at), normed.get().add(at));
+            add_norm_row(x, residual, weight, epsilon, weight_offset, sum, normed);
         }
     });
+}
+
+unsafe fn add_norm_row(
+    x: *const f32,
+    residual: *const f32,
+    weight: &[f32],
+    epsilon: f32,
+    weight_offset: f32,
+    sum: *mut f32,
+    normed: *mut f32,
+) {
+    crate::dispatch!(add_norm_body(x: *const f32, residual: *const f32, weight: &[f32], epsilon: f32, weight_offset: f32, sum: *mut f32, normed: *mut f32));
+}
+
+#[inline(always)]
+unsafe fn add_norm_body<S: Simd>(
+    x: *const f32,
+    residual: *const f32,
+    weight: &[f32],
+    epsilon: f32,
+    weight_offset: f32,
+    sum: *mut f32,
+    normed: *mut f32,
+) {
+    let whole = weight.len() / LANES * LANES;
+    for k in (0..whole).step_by(LANES) {
+        S::store(
+            sum.add(k),
+            S::add(S::load(x.add(k)), S::load(residual.add(k))),
+        );
+    }
+    for k in whole..weight.len() {
+        *sum.add(k) = *x.add(k) + *residual.add(k);
+    }
+    norm_body::<S>(sum, weight, epsilon, weight_offset, normed);
 }
 
 pub(crate) fn in_row_chunks(rows: usize, pool: &Pool, work: &(dyn Fn(usize) + Sync)) {

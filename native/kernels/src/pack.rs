@@ -8,6 +8,7 @@ use crate::error::KernelError;
 use crate::format::Format;
 use crate::format_legacy::read_block;
 use crate::grouped_pack::GroupedPlan;
+use crate::linear_bf16;
 use crate::packed_bytes::{Line, PackedBytes};
 use crate::packed_linear::{BLOCK, Kind, PackedPart, SendPointer, TILE_COLUMNS};
 use crate::planes_pack;
@@ -195,6 +196,9 @@ impl<'a> Rows<'a> {
 /// Write one row of the stored tensor as one column of a tile.
 fn pack_column(kind: Kind, format: Format, row: &[u8], column: usize, out: &mut [u8]) {
     let (half, lane) = (column / 16, column % 16);
+    if kind == Kind::Dense(Format::BF16) {
+        return linear_bf16::pack_column(row, column, out);
+    }
     if let Kind::Dense(format) = kind {
         let width = format.block_bytes();
         for (k, value) in row.chunks_exact(width).enumerate() {

@@ -9,7 +9,7 @@
 //!          64 B f16       scales of 32 columns           then, if the format has minima, 64 B f16 minima
 //! Int8     2 × 8 × 64 B   half h, group p: byte i of lane c = k 4p+i, stored + 128
 //!          64 B f16       scales
-//! Dense    per k: 32 values in the format's own width
+//! Dense    per k: 32 values in the format's own width; of bf16, per two k: 32 words, the lower k in the upper half
 //! Planes   see `planes`
 //! Grouped  see `grouped`
 //! ```
@@ -19,6 +19,7 @@ use half::f16;
 use crate::error::KernelError;
 use crate::format::Format;
 use crate::grouped::Grouped;
+use crate::linear_bf16;
 use crate::pack::{checked_row_bytes, pack_part};
 use crate::packed_bytes::{PackedBytes, SharedBytes};
 use crate::planes::Planes;
@@ -63,6 +64,7 @@ impl Kind {
             Self::Nibbles { .. } => k / BLOCK * (512 + 64),
             Self::NibblesWithMinimum => k / BLOCK * (512 + 128),
             Self::Int8 => k / BLOCK * (1024 + 64),
+            Self::Dense(Format::BF16) => k.next_multiple_of(2) * TILE_COLUMNS * 2,
             Self::Dense(format) => k * TILE_COLUMNS * format.block_bytes(),
             Self::Planes(format) => Planes::of(format).expect("planes").tile_bytes(k),
             Self::Grouped(grouped) => grouped.tile_bytes(k),
@@ -329,6 +331,7 @@ impl PackedLinear {
         let half_at = |at: usize| f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32();
         let (half, lane) = (column / 16, column % 16);
         match part.kind {
+            Kind::Dense(Format::BF16) => linear_bf16::read_column(bytes, column, out),
             Kind::Dense(format) => {
                 let width = format.block_bytes();
                 for (k, value) in out.iter_mut().enumerate() {

@@ -13,8 +13,9 @@ pub struct Scratch {
     pub(crate) panels: Vec<f32>,
     /// Activations in the order of a weight's inputs.
     pub(crate) gathered: Vec<f32>,
-    /// Activations rounded to bf16.
+    /// Activations rounded to bf16: as f32, and in pairs, see `linear_bf16`.
     pub(crate) rounded: Vec<f32>,
+    pub(crate) pairs: Vec<u32>,
     /// Rotated and staged queries, `[T][numHeads][query_words]`.
     pub(crate) queries: Vec<u32>,
     /// How one attention call is cut.

@@ -17,7 +17,6 @@ pub unsafe trait Simd: Copy {
     unsafe fn load(from: *const f32) -> Self::F;
     /// Ask for a cache line ahead of its use; any address is allowed.
     unsafe fn fetch(at: *const u8);
-    unsafe fn load_bf16(from: *const u16) -> Self::F;
     unsafe fn load_f16(from: *const u16) -> Self::F;
     /// Each of 16 little-endian u32 lanes shifted right by `shift` and masked, as a number.
     unsafe fn load_bits(from: *const u8, shift: u32, mask: u32) -> Self::F;
@@ -36,9 +35,17 @@ pub unsafe trait Simd: Copy {
     unsafe fn load_words(from: *const u32) -> Self::W;
     unsafe fn splat_word(word: u32) -> Self::W;
     unsafe fn mask_words(words: Self::W, mask: u32) -> Self::W;
+    /// The bf16 in the upper halves, as f32.
+    unsafe fn upper_halves(words: Self::W) -> Self::F;
+    /// The bf16 in the lower halves, as f32.
+    unsafe fn lower_halves(words: Self::W) -> Self::F;
     /// sum + a₁·b₁, then + a₀·b₀, each fused, of pairs of bf16 (the upper half of a word is number 1). The same bits as
     /// `vdpbf16ps`, which flushes subnormals, as long as no sum can be one: see `attention_bf16`.
-    unsafe fn dot_pairs(sum: Self::F, a: Self::W, b: Self::W) -> Self::F;
+    #[inline(always)]
+    unsafe fn dot_pairs(sum: Self::F, a: Self::W, b: Self::W) -> Self::F {
+        let sum = Self::fma(Self::upper_halves(a), Self::upper_halves(b), sum);
+        Self::fma(Self::lower_halves(a), Self::lower_halves(b), sum)
+    }
     /// sum + Σ a·b over four unsigned bytes `a` and four signed bytes `b` of each word.
     unsafe fn dot_quads(sum: Self::W, a: Self::W, b: Self::W) -> Self::W;
     /// high · 128 + low as numbers.

@@ -28,11 +28,6 @@ unsafe impl Simd for Avx512 {
         _mm_prefetch::<_MM_HINT_T0>(at.cast());
     }
     #[inline(always)]
-    unsafe fn load_bf16(from: *const u16) -> __m512 {
-        let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
-        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
-    }
-    #[inline(always)]
     unsafe fn load_f16(from: *const u16) -> __m512 {
         _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()))
     }
@@ -104,12 +99,12 @@ unsafe impl Simd for Avx512 {
         _mm512_and_si512(words, _mm512_set1_epi32(mask as i32))
     }
     #[inline(always)]
-    unsafe fn dot_pairs(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
-        let upper = _mm512_set1_epi32(!0xffff);
-        let (a1, b1) = (_mm512_and_si512(a, upper), _mm512_and_si512(b, upper));
-        let (a0, b0) = (_mm512_slli_epi32::<16>(a), _mm512_slli_epi32::<16>(b));
-        let sum = _mm512_fmadd_ps(_mm512_castsi512_ps(a1), _mm512_castsi512_ps(b1), sum);
-        _mm512_fmadd_ps(_mm512_castsi512_ps(a0), _mm512_castsi512_ps(b0), sum)
+    unsafe fn upper_halves(words: __m512i) -> __m512 {
+        _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(!0xffff)))
+    }
+    #[inline(always)]
+    unsafe fn lower_halves(words: __m512i) -> __m512 {
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
     }
     #[inline(always)]
     unsafe fn dot_quads(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {

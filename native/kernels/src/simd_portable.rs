@@ -78,10 +78,6 @@ unsafe impl Simd for Portable {
         let _ = at;
     }
     #[inline(always)]
-    unsafe fn load_bf16(from: *const u16) -> Lanes {
-        fill(|lane| f32::from_bits(u32::from(unsafe { from.add(lane).read_unaligned() }) << 16))
-    }
-    #[inline(always)]
     unsafe fn load_f16(from: *const u16) -> Lanes {
         fill(|lane| f16::from_bits(unsafe { from.add(lane).read_unaligned() }).to_f32())
     }
@@ -146,17 +142,12 @@ unsafe impl Simd for Portable {
         fill_words(|lane| words.0[lane] & mask)
     }
     #[inline(always)]
-    unsafe fn dot_pairs(sum: Lanes, a: Words, b: Words) -> Lanes {
-        let number_1 = |word: u32| f32::from_bits(word & !0xffff);
-        let number_0 = |word: u32| f32::from_bits(word << 16);
-        let mut out = sum;
-        for lane in 0..LANES {
-            out.0[lane] = number_1(a.0[lane]).mul_add(number_1(b.0[lane]), out.0[lane]);
-        }
-        for lane in 0..LANES {
-            out.0[lane] = number_0(a.0[lane]).mul_add(number_0(b.0[lane]), out.0[lane]);
-        }
-        out
+    unsafe fn upper_halves(words: Words) -> Lanes {
+        fill(|lane| f32::from_bits(words.0[lane] & !0xffff))
+    }
+    #[inline(always)]
+    unsafe fn lower_halves(words: Words) -> Lanes {
+        fill(|lane| f32::from_bits(words.0[lane] << 16))
     }
     #[inline(always)]
     unsafe fn dot_quads(sum: Words, a: Words, b: Words) -> Words {
