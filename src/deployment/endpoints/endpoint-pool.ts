@@ -182,7 +182,7 @@ export class EndpointPool implements Deployments {
     const { onReady, onFailed } = this.#options
     const endpoint = new Endpoint({
       ...{ spec, tools: this.tools, queue: this.queue },
-      ...(successorOf === undefined ? {} : { successorOf }),
+      ...(successorOf === undefined ? {} : { successorOf: identityOf(successorOf) }),
       onChange: () => {},
       onReady: ({ name }, description) => onReady?.(name, description),
       onFailed: ({ name }, error) => onFailed?.(name, error),
@@ -274,4 +274,9 @@ export class EndpointPool implements Deployments {
     const details = { model: modelId, served }
     throw deploymentError('DEPLOYMENT_UNKNOWN_MODEL', { param: 'model', details })
   }
+}
+
+/** Not the endpoint itself: each would keep the one before it, with its plans, for ever. */
+function identityOf({ id, createdAt }: Endpoint): Pick<Endpoint, 'id' | 'createdAt'> {
+  return { id, createdAt }
 }

@@ -5,6 +5,7 @@
  *   first next() ─▶ candidate: lease at once, or wait ─▶ its run's `started` ─▶ the run's events
  *                     │ refused for now, and there is another      │ longer than a moment: `waiting` first
  *                     └──────▶ next candidate
+ *   replaced while it waited ─▶ the candidates anew
  *
  * P3 the reader gets the run's events and its end, or one error; an abort or `return` ends the wait at once.
  */
@@ -39,6 +40,8 @@ type Result = IteratorResult<GenerationEvent>
 
 /** A wait that is shorter is not announced, so that a refusal keeps its status. */
 const NOTICE_MS = 300
+/** How often an endpoint may be replaced under a request before it is told. */
+const MAX_ROUNDS = 10
 const DONE: Result = { done: true, value: undefined }
 
 export class EndpointRun implements AsyncIterableIterator<GenerationEvent> {
@@ -85,25 +88,37 @@ export class EndpointRun implements AsyncIterableIterator<GenerationEvent> {
   }
 
   async #begin(): Promise<Result> {
-    const { candidates } = this.#options
     const signal = AbortSignal.any([this.#options.signal, this.#left.signal])
-    const passedOver: string[] = []
     try {
-      const all = candidates()
-      for (const [at, make] of all.entries()) {
+      for (let round = 1; ; round += 1) {
+        const candidates = this.#options.candidates()
         try {
-          return await this.#beginWith(make(passedOver), signal)
+          return await this.#beginWithAny(candidates, signal)
         } catch (error) {
-          if (at === all.length - 1 || !isRefusal(error)) throw error
-          passedOver.push(error.message)
+          if (round === MAX_ROUNDS || !isReplaced(error)) throw error
         }
       }
-      return DONE
     } catch (error) {
       this.#isOver = true
       if (this.#left.signal.aborted) return DONE
       throw error
     }
+  }
+
+  async #beginWithAny(
+    candidates: ReturnType<EndpointRunOptions['candidates']>,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    const passedOver: string[] = []
+    for (const [at, make] of candidates.entries()) {
+      try {
+        return await this.#beginWith(make(passedOver), signal)
+      } catch (error) {
+        if (at === candidates.length - 1 || !isRefusal(error)) throw error
+        passedOver.push(error.message)
+      }
+    }
+    return DONE
   }
 
   async #beginWith(candidate: RunCandidate, signal: AbortSignal): Promise<Result> {
@@ -131,4 +146,9 @@ export class EndpointRun implements AsyncIterableIterator<GenerationEvent> {
 /** Not now and not here, but perhaps elsewhere: the request itself is sound. */
 function isRefusal(error: unknown): error is ServingError {
   return error instanceof ServingError && (error.status === 503 || error.status === 429)
+}
+
+/** What it waited for was taken down; there may be a successor. */
+function isReplaced(error: unknown): boolean {
+  return error instanceof ServingError && error.code === 'DEPLOYMENT_DRAINING'
 }
