@@ -20,6 +20,7 @@ import { PoolPlanner } from '../deployment/endpoints/pool-planner.ts'
 import type { PlanOptions, PoolTools, PreparedVariant } from '../deployment/endpoints/pool-tools.ts'
 import type { DeploymentSettings } from '../deployment/plan-deployment.ts'
 import { SequenceIds } from '../deployment/sequence-ids.ts'
+import { StepTraces } from '../deployment/step-traces.ts'
 import { superviseReplica } from '../deployment/supervised-replica.ts'
 import { TextToolsCache } from '../deployment/text-tools.ts'
 import type { Metrics } from '../metrics/metrics.ts'
@@ -45,6 +46,7 @@ export interface PoolSurroundings {
 export interface PoolKit {
   readonly settings: Omit<DeploymentSettings, 'model' | 'hardware' | 'memoryRule'>
   readonly texts: TextToolsCache
+  readonly traces: StepTraces
   /** @param planOwn - plans one endpoint in another way; `null` for all others */
   open(
     catalog: EndpointCatalog,
@@ -73,6 +75,7 @@ export function poolKit(surroundings: PoolSurroundings): PoolKit {
     },
     traceFolder: join(store.home, 'traces'),
   }
+  const traces = new StepTraces()
   const texts = new TextToolsCache(
     (description) => createTokenizer(description, binding),
     systemClock,
@@ -80,6 +83,7 @@ export function poolKit(surroundings: PoolSurroundings): PoolKit {
   return {
     settings,
     texts,
+    traces,
     open: (catalog, options, planOwn = () => null) => {
       const planner = new PoolPlanner({
         ...{ settings, texts, clock: systemClock, numCores: hardware.numPhysicalCores },
@@ -90,7 +94,7 @@ export function poolKit(surroundings: PoolSurroundings): PoolKit {
       const pool = new EndpointPool({
         ...options,
         catalog,
-        tools: poolTools(surroundings, planner, planOwn),
+        tools: poolTools({ ...surroundings, traces }, planner, planOwn),
         budgetOf: (bytes) => budgetLimit(bytes, hardware),
       })
       return pool
@@ -99,7 +103,7 @@ export function poolKit(surroundings: PoolSurroundings): PoolKit {
 }
 
 function poolTools(
-  { metrics, logger, onProgress, onLaunched }: PoolSurroundings,
+  { metrics, logger, traces, onProgress, onLaunched }: PoolSurroundings & Pick<PoolKit, 'traces'>,
   planner: PoolPlanner,
   planOwn: (endpoint: EndpointSpec) => PreparedVariant | null,
 ): PoolTools {
@@ -119,7 +123,7 @@ function poolTools(
     createReplica: ({ engine, modelId, index, onStateChange }) => {
       onLaunched?.()
       return superviseReplica(engine, {
-        ...{ modelId, index, metrics, onProgress },
+        ...{ modelId, index, metrics, traces, onProgress },
         entryPath: join(root, 'dist', 'src', 'worker', 'engine-process.js'),
         onLog: (line) => logger.warn({ modelId, replica: index }, `engine: ${line}`),
         onStateChange: (status) => {

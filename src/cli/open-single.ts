@@ -11,6 +11,7 @@ import { preparedFrom } from '../deployment/endpoints/pool-planner.ts'
 import type { PreparedVariant } from '../deployment/endpoints/pool-tools.ts'
 import { profileVariants } from '../deployment/endpoints/variant-profiles.ts'
 import { type DeploymentPlan, planDeployment } from '../deployment/plan-deployment.ts'
+import type { StepTraces } from '../deployment/step-traces.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { FirstReadiness } from './first-readiness.ts'
 import { poolKit } from './open-pool.ts'
@@ -23,6 +24,7 @@ export interface OpenedSingle {
   readonly admin: PoolAdmin
   readonly plan: DeploymentPlan
   readonly readiness: FirstReadiness
+  readonly traces: StepTraces
   /** @throws ServingError when its text tools cannot be made */
   check(): PreparedVariant
 }
@@ -71,5 +73,5 @@ export async function openSingle(start: ServerStart, metrics: Metrics): Promise<
     prepared.textTools()
     return prepared
   }
-  return { pool, admin, plan, readiness, check }
+  return { pool, admin, plan, readiness, traces: kit.traces, check }
 }

@@ -178,6 +178,11 @@ Examples:
   $ ingot serve ./model.gguf --served-model-name my-model,gpt-4o-mini --host 0.0.0.0
   $ INGOT_PORT=9000 ingot serve --activations f32
 
+Step by step, who ran and why someone waited (administrators only; programs on this machine where no admin token is set):
+  $ curl -X POST localhost:8000/debug/trace -H 'content-type: application/json' -d '{"action": "start"}'
+  $ curl -X POST localhost:8000/debug/trace -H 'content-type: application/json' -d '{"action": "stop"}'
+  $ curl -OJ localhost:8000/debug/trace        # open the file in ui.perfetto.dev
+
 Stop it with SIGTERM or Ctrl-C: open answers may finish within --grace-period. A second signal ends it at once.`
 
 const PULL_HELP = `

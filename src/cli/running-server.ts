@@ -77,7 +77,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       if (numLost > 0) logger.error({ numLost }, 'audit records could not be written and are lost')
     })
     const opened = await openSingle(start, metrics)
-    const { pool, plan, admin, readiness } = opened
+    const { pool, plan, admin, readiness, traces } = opened
     closers.push(() => pool.close(0))
     const prepared = opened.check()
     const { card } = prepared
@@ -92,6 +92,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       administration: {
         endpoints: admin,
         machine: machineFacts(start.loaded),
+        traces,
         nowMs: () => systemClock.wallMs(),
       },
       logger,

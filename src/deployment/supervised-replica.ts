@@ -8,6 +8,7 @@ import type { Metrics } from '../metrics/metrics.ts'
 import type { EngineOptions } from '../worker/messages.ts'
 import { ReplicaSupervisor, type SupervisorStatus } from '../worker/replica-supervisor.ts'
 import type { Replica } from './replica.ts'
+import type { StepTraces } from './step-traces.ts'
 
 export interface ReplicaSurroundings {
   readonly modelId: string
@@ -16,6 +17,8 @@ export interface ReplicaSurroundings {
   /** JavaScript file of the engine process. */
   readonly entryPath: string
   readonly metrics: Metrics
+  /** Where its step trace can be switched. */
+  readonly traces: StepTraces
   onProgress(stage: string, fraction: number): void
   /** A line that the engine process wrote. */
   onLog(line: string): void
@@ -26,10 +29,10 @@ export function superviseReplica(
   engine: EngineOptions,
   surroundings: ReplicaSurroundings,
 ): Replica {
-  const { modelId, index, entryPath, metrics } = surroundings
+  const { modelId, index, entryPath, metrics, traces } = surroundings
   const engineMetrics = new EngineMetrics(metrics, modelId, index)
   let numRestarts = 0
-  return new ReplicaSupervisor({
+  const supervisor = new ReplicaSupervisor({
     entryPath,
     engine,
     onProgress: (stage, fraction) => surroundings.onProgress(stage, fraction),
@@ -38,7 +41,10 @@ export function superviseReplica(
     onStateChange: (status) => {
       if (status.state !== 'ready') engineMetrics.stopped()
       for (; numRestarts < status.numRestarts; numRestarts += 1) engineMetrics.restarted()
+      if (status.state === 'stopped' || status.state === 'failed') forget()
       surroundings.onStateChange(status)
     },
   })
+  const forget = traces.add(modelId, index, supervisor)
+  return supervisor
 }

@@ -6,10 +6,13 @@
 import type { FastifyRequest } from 'fastify'
 import { admitAdmin } from '../accounts/admin-access.ts'
 import type { EndpointsAdmin } from '../deployment/endpoints/endpoints-admin.ts'
+import type { StepTraces } from '../deployment/step-traces.ts'
 
 export interface Administration {
   readonly endpoints: EndpointsAdmin
   readonly machine: MachineFacts
+  /** Of the engines; absent where there are none to trace. */
+  readonly traces?: StepTraces
   /** Wall-clock time, milliseconds since 1970. */
   nowMs(): number
 }

@@ -41,6 +41,7 @@ import { MAX_PARAM_LENGTH, type ServerConfig } from './server-config.ts'
 import type { ServingContext } from './serving.ts'
 import { escapeSlashes } from './slashed-names.ts'
 import { systemTimers, type Timers } from './timers.ts'
+import { traceRoutes } from './trace-routes.ts'
 import { EXPECTED_KEYWORD, validationError } from './validation-error.ts'
 
 export interface ServerParts {
@@ -91,7 +92,7 @@ export function buildServer(parts: ServerParts): IngotServer {
     completionsRoutes(scope, context)
     done()
   })
-  if (parts.administration !== undefined) addAdministration(app, parts.administration, parts.config)
+  if (parts.administration !== undefined) addAdministration(app, parts.administration, parts)
   return Object.assign(app, {
     shutdown: (graceMs: number): Promise<void> => shutdown(app, context, graceMs),
   })
@@ -100,7 +101,7 @@ export function buildServer(parts: ServerParts): IngotServer {
 function addAdministration(
   app: FastifyInstance,
   administration: Administration,
-  { adminToken }: ServerConfig,
+  { config: { adminToken }, deployments }: ServerParts,
 ): void {
   app.register((scope, _options, done) => {
     scope.addHook('onRequest', adminOnly(adminToken))
@@ -108,6 +109,8 @@ function addAdministration(
     hardwareRoutes(scope, administration)
     adminRoutes(scope, administration)
     aliasRoutes(scope, administration)
+    const { traces } = administration
+    if (traces !== undefined) traceRoutes(scope, traces, (name) => deployments.find(name)?.id)
     done()
   })
 }

@@ -62,6 +62,12 @@ const table = {
     retryable: false,
     message: "the model '{model}' is not served here; GET /v1/models lists those that are",
   },
+  SERVER_NO_TRACE: {
+    status: 404,
+    retryable: false,
+    message:
+      'no step trace was written yet; POST /debug/trace {"action": "start"}, let requests run, then stop it',
+  },
   SERVER_UNKNOWN_ALIAS: {
     status: 404,
     retryable: false,

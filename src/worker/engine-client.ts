@@ -21,6 +21,8 @@ import type {
   SequenceSpec,
   SequenceUpdate,
   ToEngine,
+  TraceAction,
+  TraceAnswer,
 } from './messages.ts'
 
 /** Called on the event loop, never from inside `submit`. */
@@ -44,6 +46,7 @@ export interface EngineClientEvents<Listener> {
   /** After the listeners of the step's updates. */
   onStep(stats: EngineStats): void
   onPong(nonce: number, stats: EngineStats): void
+  onTraced(answer: TraceAnswer): void
   /** A line of its stdout or stderr. */
   onLog(line: string): void
   onEnd(end: EngineEnd<Listener>): void
@@ -119,6 +122,10 @@ export class EngineClient<Listener extends UpdateListener> {
     this.#send({ type: 'ping', nonce })
   }
 
+  trace(action: TraceAction): void {
+    this.#send({ type: 'trace', action })
+  }
+
   /** Cancel everything and ask the process to end itself. */
   stop(): void {
     this.cancel(this.#listeners.keys())
@@ -169,6 +176,9 @@ export class EngineClient<Listener extends UpdateListener> {
         break
       case 'pong':
         this.#events.onPong(message.nonce, message.stats)
+        break
+      case 'traced':
+        this.#events.onTraced(message.answer)
         break
       case 'progress':
         this.#events.onProgress(message.stage, message.fraction)

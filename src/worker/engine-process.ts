@@ -14,8 +14,8 @@ import { ServingError, type WireError } from '../base/errors.ts'
 import { EngineLoop } from './engine-loop.ts'
 import { workerError } from './errors.ts'
 import { loadEngine } from './load-engine.ts'
-import type { EngineOptions, FromEngine, ToEngine } from './messages.ts'
-import { switchTraceBySignal } from './trace-switch.ts'
+import type { EngineOptions, FromEngine, ToEngine, TraceAction, TraceAnswer } from './messages.ts'
+import { switchTrace, switchTraceBySignal } from './trace-switch.ts'
 
 const EXIT_BROKEN = 70 // EX_SOFTWARE
 const EXIT_CANNOT_LOAD = 78 // EX_CONFIG
@@ -25,6 +25,11 @@ const KEEP_CACHE_MS = 2_500
 const RSS_EVERY_MS = 1_000
 
 let loop: EngineLoop | null = null
+let trace: (action: TraceAction) => TraceAnswer = () => ({
+  isOn: false,
+  file: null,
+  reason: 'the engine is loading',
+})
 /** What came while the engine was being loaded. */
 const early: ToEngine[] = []
 
@@ -36,6 +41,7 @@ process.on('disconnect', () => process.exit(0))
 process.on('uncaughtException', (error) => fail(error, EXIT_BROKEN))
 process.on('message', (message: ToEngine) => {
   if (message.type === 'start') void run(message.options)
+  else if (message.type === 'trace') void send({ type: 'traced', answer: trace(message.action) })
   else if (loop !== null) loop.accept(message)
   else if (message.type === 'stop') process.exit(0)
   else early.push(message)
@@ -51,6 +57,7 @@ async function run(options: EngineOptions): Promise<void> {
       (warning) => process.stderr.write(`${warning}\n`),
     )
     loop = new EngineLoop(core, { send, rssBytes })
+    trace = (action) => switchTrace(core, options.traceFolder, action)
     if (options.traceFolder !== undefined) {
       switchTraceBySignal(core, options.traceFolder, (line) => process.stderr.write(`${line}\n`))
     }

@@ -66,7 +66,19 @@ export type ToEngine =
       readonly cancel: readonly SequenceId[]
     }
   | { readonly type: 'ping'; readonly nonce: number }
+  | { readonly type: 'trace'; readonly action: TraceAction }
   | { readonly type: 'stop' }
+
+export type TraceAction = 'start' | 'stop'
+
+/** What became of switching the step trace. */
+export interface TraceAnswer {
+  readonly isOn: boolean
+  /** Where what was recorded was written. */
+  readonly file: string | null
+  /** Why there is none, in words for people. */
+  readonly reason: string | null
+}
 
 export interface EngineStats extends EngineCoreStats {
   readonly rssBytes: number
@@ -98,4 +110,5 @@ export type FromEngine =
       readonly stats: EngineStats
     }
   | { readonly type: 'pong'; readonly nonce: number; readonly stats: EngineStats }
+  | { readonly type: 'traced'; readonly answer: TraceAnswer }
   | { readonly type: 'failed'; readonly error: WireError }

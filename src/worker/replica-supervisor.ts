@@ -22,6 +22,8 @@ import type {
   EngineStats,
   SequenceSpec,
   SequenceUpdate,
+  TraceAction,
+  TraceAnswer,
 } from './messages.ts'
 import { DEFAULT_RESTART_SETTINGS, RestartPolicy, type RestartSettings } from './restart-policy.ts'
 import { systemTimer, type Timer } from './timer.ts'
@@ -90,6 +92,8 @@ export class ReplicaSupervisor {
   #client: Client | null = null
   #watchdog: Watchdog | null = null
   #stats: EngineStats | null = null
+  /** Who waits to hear of a switched trace, in order. */
+  #traces: Settle<TraceAnswer>[] = []
   #numRestarts = 0
   #loadMs = UNKNOWN_LOAD_MS
   #restartAtMs = 0
@@ -132,6 +136,20 @@ export class ReplicaSupervisor {
   /** Ask for an end; the last update still comes. Ids that have ended already are ignored. */
   cancel(ids: readonly SequenceId[]): void {
     this.#client?.cancel(ids)
+  }
+
+  /**
+   * Switch the engine's step trace.
+   *
+   * @throws ServingError WORKER_NOT_READY, WORKER_GIVEN_UP, WORKER_ENGINE_DIED
+   */
+  trace(action: TraceAction): Promise<TraceAnswer> {
+    const client = this.#client
+    if (this.#state !== 'ready' || client === null) return Promise.reject(this.#notReady())
+    return new Promise((resolve, reject) => {
+      this.#traces.push({ resolve, reject })
+      client.trace(action)
+    })
   }
 
   status(): SupervisorStatus {
@@ -191,6 +209,7 @@ export class ReplicaSupervisor {
           this.#watchdog?.onPong(nonce)
           this.#keep(stats)
         },
+        onTraced: (answer) => this.#traces.shift()?.resolve(answer),
         onLog: (line) => this.#options.onLog?.(line),
         onEnd: (end) => this.#onEnd(end),
       },
@@ -238,6 +257,7 @@ export class ReplicaSupervisor {
     this.#stats = null
     const wasReady = this.#state === 'ready'
     if (!this.#isStopping) this.#planRestart(end, wasReady)
+    for (const { reject } of this.#traces.splice(0)) reject(this.#lostError(end.reason))
     for (const [id, listener] of end.lost) listener.onLost(id, this.#lostError(end.reason))
     this.#onStopped?.()
   }

@@ -1,5 +1,6 @@
 /**
- * SIGUSR2 switches an engine's step trace on, and off again; off writes it as a file that Perfetto opens:
+ * Switches an engine's step trace on, and off again; off writes it as a file that Perfetto opens. By a message of the API
+ * process (`POST /debug/trace`), or by a signal:
  *
  *   kill -USR2 PID      the engine's pid is in /health
  *
@@ -8,6 +9,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { TraceAction, TraceAnswer } from './messages.ts'
 
 /** The part of `EngineCore` that it switches. */
 export interface TracedEngine {
@@ -29,17 +31,42 @@ export function switchTraceBySignal(
       say('step trace on; the next SIGUSR2 writes it')
       return
     }
-    say(writeTrace(json, folder))
+    const { file, reason } = writeTrace(json, folder)
+    say(
+      file === null
+        ? `step trace lost: ${reason}`
+        : `step trace written: ${file} (open it in ui.perfetto.dev)`,
+    )
   })
 }
 
-function writeTrace(json: string, folder: string): string {
+/** @param folder - where traces are written; absent = nowhere, and none is begun */
+export function switchTrace(
+  engine: TracedEngine,
+  folder: string | undefined,
+  action: TraceAction,
+): TraceAnswer {
+  if (folder === undefined)
+    return { isOn: false, file: null, reason: 'this engine has no folder for traces' }
+  const json = engine.endTrace()
+  if (action === 'start') {
+    engine.startTrace()
+    const reason = json === null ? null : 'one was on: what it had recorded is given up'
+    return { isOn: true, file: null, reason }
+  }
+  return json === null
+    ? { isOn: false, file: null, reason: 'none was on' }
+    : writeTrace(json, folder)
+}
+
+function writeTrace(json: string, folder: string): TraceAnswer {
   const file = join(folder, `steps-${process.pid}-${Date.now()}.json`)
   try {
     mkdirSync(folder, { recursive: true })
     writeFileSync(file, json)
-    return `step trace written: ${file} (open it in ui.perfetto.dev)`
+    return { isOn: false, file, reason: null }
   } catch (error) {
-    return `step trace lost: ${error instanceof Error ? error.message : String(error)}`
+    const reason = error instanceof Error ? error.message : String(error)
+    return { isOn: false, file: null, reason }
   }
 }

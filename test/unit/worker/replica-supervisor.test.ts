@@ -45,6 +45,29 @@ afterEach(async () => {
 })
 
 describe('a replica that runs', () => {
+  it('switches its step trace, and refuses to while there is no engine', async () => {
+    const { supervisor } = await started()
+    const answers = await Promise.all([supervisor.trace('start'), supervisor.trace('stop')])
+    expect(answers).toEqual([
+      { isOn: true, file: null, reason: null },
+      { isOn: false, file: '/t.json', reason: null },
+    ])
+    await expect(make('silent-at-start').supervisor.trace('start')).rejects.toMatchObject({
+      code: 'WORKER_NOT_READY',
+    })
+  })
+
+  it('that dies answers whoever waits for its trace', async () => {
+    const supervised = await started()
+    const listener = new Listener()
+    supervised.submit(listener, { promptIds: [DIES] })
+    // The sequence leaves with the next turn, and the engine dies of it before it reads further.
+    await new Promise((resolve) => setImmediate(resolve))
+    await expect(supervised.supervisor.trace('stop')).rejects.toMatchObject({
+      code: 'WORKER_ENGINE_DIED',
+    })
+  })
+
   it('is ready with the description of the engine, and forwards progress and lines', async () => {
     const supervised = make('fine', { environment: { INGOT_A: '1' } })
     const description = await supervised.supervisor.start()

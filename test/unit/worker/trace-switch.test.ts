@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
-import { switchTraceBySignal } from '../../../src/worker/trace-switch.ts'
+import { switchTrace, switchTraceBySignal } from '../../../src/worker/trace-switch.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ingot-trace-'))
 afterEach(() => {
@@ -40,4 +40,33 @@ it('a folder that cannot be made costs the trace, not the engine', () => {
   switchTraceBySignal(engine, '/dev/null/traces', (line) => lines.push(line))
   process.emit('SIGUSR2')
   expect(lines).toEqual([expect.stringMatching(/^step trace lost: /)])
+})
+
+it('a message switches it, and says what became of it', () => {
+  let json: string | null = null
+  const engine = {
+    startTrace: () => {
+      json = '{}'
+    },
+    endTrace: () => {
+      const was = json
+      json = null
+      return was
+    },
+  }
+  const off = { isOn: false, file: null }
+  expect(switchTrace(engine, undefined, 'start')).toEqual({
+    ...off,
+    reason: 'this engine has no folder for traces',
+  })
+  expect(switchTrace(engine, folder, 'stop')).toEqual({ ...off, reason: 'none was on' })
+  expect(switchTrace(engine, folder, 'start')).toEqual({ isOn: true, file: null, reason: null })
+  expect(switchTrace(engine, folder, 'start').reason).toMatch(/^one was on/)
+  const { file } = switchTrace(engine, folder, 'stop')
+  expect(readFileSync(file ?? '', 'utf8')).toBe('{}')
+  switchTrace(engine, folder, 'start')
+  expect(switchTrace(engine, '/dev/null/traces', 'stop')).toMatchObject({
+    ...off,
+    reason: expect.any(String),
+  })
 })
