@@ -5,6 +5,7 @@
  *   prefix-cache   time to the first token of a prompt whose 2,000 first tokens were computed before
  *   target-itl     gaps between tokens of 16 streams while a prompt of 4,000 tokens is computed, against those before it
  *   prompt-lookup  tokens per second of one stream that copies a text of its prompt
+ *   swap, disk-tier  see `kv-policies.ts`
  */
 
 import { readFileSync } from 'node:fs'
@@ -16,11 +17,20 @@ import { PLAIN_SCHEDULING, type SchedulingOptions } from '../src/engine/scheduli
 import { createTokenizer } from '../src/text/tokenizer.ts'
 import { type LoadedEngine, loadEngine } from '../src/worker/load-engine.ts'
 import type { EngineOptions } from '../src/worker/messages.ts'
+import {
+  KV_MEASURES,
+  KV_POLICIES,
+  type KvPolicyName,
+  type KvSides,
+  kvSides,
+} from './kv-policies.ts'
+import type { Measure } from './policy-measure.ts'
 import { add, drain, gapsUntil, type PolicyPrompt } from './policy-runs.ts'
-import { percentile, type Spread, seededRandom, spread } from './statistics.ts'
+import { percentile, randomIds, type Spread, spread } from './statistics.ts'
 
-export const POLICIES = ['prefix-cache', 'target-itl', 'prompt-lookup'] as const
-export type PolicyName = (typeof POLICIES)[number]
+const STEP_POLICIES = ['prefix-cache', 'target-itl', 'prompt-lookup'] as const
+export type PolicyName = (typeof STEP_POLICIES)[number] | KvPolicyName
+export const POLICIES: readonly PolicyName[] = [...STEP_POLICIES, ...KV_POLICIES]
 
 /** One policy's figure with and without it; `gain` is of medians, above 1 = better with it. */
 export interface PolicyResult {
@@ -45,7 +55,7 @@ interface Sides {
   readonly with: LoadedEngine
 }
 
-const CHANGES: Readonly<Record<PolicyName, Partial<SchedulingOptions>>> = {
+const CHANGES: Readonly<Record<Exclude<PolicyName, KvPolicyName>, Partial<SchedulingOptions>>> = {
   'prefix-cache': { prefixCache: true },
   'target-itl': { targetItl: 'auto' },
   'prompt-lookup': { maxDraftTokens: 16 },
@@ -58,11 +68,10 @@ export async function measurePolicy(
   rounds: number,
   onProgress: (line: string) => void,
 ): Promise<PolicyResult> {
-  const plain = { ...options, scheduling: PLAIN_SCHEDULING }
-  const scheduling = { ...PLAIN_SCHEDULING, ...CHANGES[policy] }
+  const wanted = await sidesOf(policy, options)
   const sides: Sides = {
-    without: await loadEngine(plain),
-    with: await loadEngine({ ...options, scheduling }),
+    without: await loadEngine(wanted.without),
+    with: await loadEngine(wanted.with),
   }
   const measure = await MEASURES[policy](options.checkpointPath)
   const values = { without: [] as number[], with: [] as number[] }
@@ -83,6 +92,7 @@ export async function measurePolicy(
   }
   await sides.without.close()
   await sides.with.close()
+  wanted.end()
   const [off, on] = [spread(values.without), spread(values.with)]
   const gain = measure.isRate ? on.median / off.median : off.median / on.median
   const { figure, priceFigure } = measure
@@ -93,22 +103,19 @@ export async function measurePolicy(
   return { policy, figure, without: off, with: on, gain, price, rounds }
 }
 
-interface Measure {
-  readonly figure: string
-  /** More is better. */
-  readonly isRate: boolean
-  readonly priceFigure?: string
-  run(engine: LoadedEngine, round: number): Promise<Measured>
-}
-
-interface Measured {
-  readonly value: number
-  readonly answer: string
-  /** Of `priceFigure`. */
-  readonly price?: number
+async function sidesOf(policy: PolicyName, options: EngineOptions): Promise<KvSides> {
+  if (policy === 'swap' || policy === 'disk-tier') return kvSides(policy, options)
+  const scheduling = { ...PLAIN_SCHEDULING, ...CHANGES[policy] }
+  return {
+    without: { ...options, scheduling: PLAIN_SCHEDULING },
+    with: { ...options, scheduling },
+    end: () => {},
+  }
 }
 
 const MEASURES: Readonly<Record<PolicyName, (path: string) => Promise<Measure>>> = {
+  swap: async () => KV_MEASURES.swap,
+  'disk-tier': async () => KV_MEASURES['disk-tier'],
   'prefix-cache': async () => ({
     figure: 'ms to the first token',
     isRate: false,
@@ -171,9 +178,4 @@ async function copyPrompt(checkpointPath: string): Promise<number[]> {
     addSpecialTokens: false,
   })
   return [...ids]
-}
-
-function randomIds(count: number, seed: number): number[] {
-  const random = seededRandom(seed + 1)
-  return Array.from({ length: count }, () => 100 + Math.floor(random() * 40_000))
 }

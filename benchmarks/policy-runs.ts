@@ -29,13 +29,13 @@ export function add({ core }: LoadedEngine, prompts: readonly PolicyPrompt[]): n
   })
 }
 
-/** Run until nothing is left to do. */
+/** Run until nothing is left to do. `answers` in the order they came, `texts` in that of the prompts. */
 export async function drain(
   engine: LoadedEngine,
   prompts: readonly PolicyPrompt[],
-): Promise<{ answers: number[]; firstTokenMs: number; totalMs: number }> {
+): Promise<{ answers: number[]; texts: string[]; firstTokenMs: number; totalMs: number }> {
   const startMs = performance.now()
-  add(engine, prompts)
+  const texts = new Map(add(engine, prompts).map((id) => [id, '']))
   const answers: number[] = []
   let firstTokenMs = 0
   while (engine.core.hasWork) {
@@ -43,10 +43,11 @@ export async function drain(
     for (const update of updates) {
       if (update.error !== null) throw new Error(update.error.message)
       answers.push(...update.tokenIds)
+      texts.set(update.id, `${texts.get(update.id)} ${update.tokenIds.join(' ')}`)
     }
     if (firstTokenMs === 0 && answers.length > 0) firstTokenMs = performance.now() - startMs
   }
-  return { answers, firstTokenMs, totalMs: performance.now() - startMs }
+  return { answers, texts: [...texts.values()], firstTokenMs, totalMs: performance.now() - startMs }
 }
 
 /** Milliseconds of each step until `isDone`: the gap between two tokens of every stream. */

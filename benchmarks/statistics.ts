@@ -31,3 +31,9 @@ export function seededRandom(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
   }
 }
+
+/** Token ids of a text that means nothing. */
+export function randomIds(count: number, seed: number): number[] {
+  const random = seededRandom(seed + 1)
+  return Array.from({ length: count }, () => 100 + Math.floor(random() * 40_000))
+}
