@@ -2,7 +2,7 @@
  * What KV that is moved instead of computed is worth on the real model, for `policies.ts`: both sides have the same, too
  * small KV memory.
  *
- *   swap       tokens per second of 16 sequences, twice as many as memory holds when they are longest
+ *   swap       how long a stream of 2,000 tokens stands still for a request of a higher tier that needs its memory
  *   disk-tier  time to the first token of a prompt whose 2,000 first tokens were computed before, and pushed out since
  *
  * Times are of a warm page cache: what was written a moment ago is read from memory. A disk that is asked for it in fact
@@ -17,7 +17,7 @@ import { PLAIN_SCHEDULING } from '../src/engine/scheduling-options.ts'
 import type { LoadedEngine } from '../src/worker/load-engine.ts'
 import type { EngineOptions } from '../src/worker/messages.ts'
 import type { Measure } from './policy-measure.ts'
-import { drain } from './policy-runs.ts'
+import { add, drain } from './policy-runs.ts'
 import { randomIds } from './statistics.ts'
 
 export const KV_POLICIES = ['swap', 'disk-tier'] as const
@@ -30,18 +30,15 @@ export interface KvSides {
   end(): void
 }
 
-const NUM_SEQUENCES = 16
-const PROMPT_TOKENS = 256
-const ANSWER_TOKENS = 128
 const PREFIX_TOKENS = 2000
+const URGENT_TOKENS = 400
 
 export async function kvSides(policy: KvPolicyName, options: EngineOptions): Promise<KvSides> {
   const { kvBytesPerToken } = await readModelFacts(options.checkpointPath)
   const bytesPerToken = kvBytesPerToken(options.kvDtype)
   if (policy === 'swap') {
-    const halfTokens = (NUM_SEQUENCES / 2) * (PROMPT_TOKENS + ANSWER_TOKENS)
-    const kvMemoryBytes = halfTokens * bytesPerToken
-    const small = { ...options, kvMemoryBytes, maxContextTokens: 1024 }
+    const kvMemoryBytes = (PREFIX_TOKENS + 160) * bytesPerToken
+    const small = { ...options, kvMemoryBytes, maxContextTokens: PREFIX_TOKENS + 128 }
     const scheduling = { ...PLAIN_SCHEDULING, swapBytes: kvMemoryBytes }
     return {
       without: { ...small, scheduling: PLAIN_SCHEDULING },
@@ -63,18 +60,36 @@ export async function kvSides(policy: KvPolicyName, options: EngineOptions): Pro
 
 export const KV_MEASURES: Readonly<Record<KvPolicyName, Measure>> = {
   swap: {
-    figure: 'tokens/s',
-    isRate: true,
-    priceFigure: 'preemptions',
+    figure: 'ms that the stream stood still',
+    isRate: false,
     run: async (engine, round) => {
-      const before = engine.core.stats().numPreemptions
-      const prompts = Array.from({ length: NUM_SEQUENCES }, (_, index) => ({
-        promptIds: randomIds(PROMPT_TOKENS, 100 * round + index),
-        maxTokens: ANSWER_TOKENS,
-      }))
-      const { answers, texts, totalMs } = await drain(engine, prompts)
-      const price = engine.core.stats().numPreemptions - before
-      return { value: (answers.length / totalMs) * 1000, answer: texts.join(';'), price }
+      const stream = {
+        promptIds: randomIds(PREFIX_TOKENS, round),
+        maxTokens: 16,
+        tier: 'flex',
+      } as const
+      const urgent = { promptIds: randomIds(URGENT_TOKENS, 500 + round), maxTokens: 1 }
+      // The oldest of the highest tier that runs is never put out: it takes another one beside the stream.
+      const companion = { promptIds: randomIds(8, round), maxTokens: 80, tier: 'priority' } as const
+      const [id] = add(engine, [stream, companion])
+      const tokenIds: number[] = []
+      const { numPreemptions } = engine.core.stats()
+      let [lastMs, longestMs, isUrgentThere] = [Number.POSITIVE_INFINITY, 0, false]
+      while (engine.core.hasWork) {
+        if (tokenIds.length === 8 && !isUrgentThere) {
+          add(engine, [{ ...urgent, tier: 'priority' }])
+          isUrgentThere = true
+        }
+        for (const update of (await engine.core.step()).updates) {
+          if (update.id !== id) continue
+          tokenIds.push(...update.tokenIds)
+          longestMs = Math.max(longestMs, performance.now() - lastMs)
+          lastMs = performance.now()
+        }
+      }
+      if (engine.core.stats().numPreemptions !== numPreemptions + 1)
+        throw new Error('the stream was not put out')
+      return { value: longestMs, answer: tokenIds.join() }
     },
   },
   'disk-tier': {

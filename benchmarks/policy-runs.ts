@@ -1,19 +1,22 @@
 /** Drives a loaded engine step by step and takes times. Owns nothing but the next id. */
 
 import type { SequenceId } from '../src/base/ids.ts'
+import type { ServiceTier } from '../src/engine/service-tier.ts'
 import { DEFAULT_SAMPLING_PARAMS } from '../src/sampling/sampling-params.ts'
 import type { LoadedEngine } from '../src/worker/load-engine.ts'
 
 export interface PolicyPrompt {
   readonly promptIds: readonly number[]
   readonly maxTokens: number
+  /** Default: `default`. */
+  readonly tier?: ServiceTier
 }
 
 let nextId = 1
 
 /** Greedy, past end-of-sequence tokens. @returns the ids */
 export function add({ core }: LoadedEngine, prompts: readonly PolicyPrompt[]): number[] {
-  return prompts.map(({ promptIds, maxTokens }) => {
+  return prompts.map(({ promptIds, maxTokens, tier }) => {
     const id = nextId++
     core.add({
       id: id as SequenceId,
@@ -21,7 +24,7 @@ export function add({ core }: LoadedEngine, prompts: readonly PolicyPrompt[]): n
       params: { ...DEFAULT_SAMPLING_PARAMS, temperature: 0, ignoreEos: true, seed: 1n, maxTokens },
       choice: 0,
       cacheDomain: new Int32Array(4),
-      tier: 'default',
+      tier: tier ?? 'default',
       tenant: 'bench',
       maxQueueMs: null,
     })
