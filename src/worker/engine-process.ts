@@ -49,7 +49,7 @@ process.on('message', (message: ToEngine) => {
 
 async function run(options: EngineOptions): Promise<void> {
   try {
-    const { core, tier, close, description } = await loadEngine(
+    const { core, close, description } = await loadEngine(
       options,
       (stage, fraction) => void send({ type: 'progress', stage, fraction }),
       systemClock,
@@ -65,7 +65,6 @@ async function run(options: EngineOptions): Promise<void> {
     for (const message of early.splice(0)) loop.accept(message)
     await loop.run()
     await core.keepCache(systemClock.nowMs() + KEEP_CACHE_MS)
-    await tier?.close()
     await close()
     await lastWritten
     process.exit(0)

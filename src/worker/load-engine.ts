@@ -16,12 +16,11 @@ import { type ExecutorOpening, openExecutor } from './open-executor.ts'
 export interface LoadedEngine {
   readonly core: EngineCore
   readonly executor: OpenedExecutor
-  /** To be closed after the engine's last step, before the executor. */
   readonly tier: DiskTier | null
   /** Of the draft model; null when there is none. */
   readonly draftExecutor: OpenedExecutor | null
   readonly description: EngineDescription
-  /** Closes both. Idempotent. */
+  /** Writes what the tier still holds, and closes all of it. Idempotent. */
   close(): Promise<void>
 }
 
@@ -51,7 +50,9 @@ export async function loadEngine(
   const opened = await openExecutor(checkpoint, { ...options, kvMemoryBytes }, listeners)
   const { executor, modelType, maxContextTokens } = opened
   let drafted: ExecutorOpening | null = null
+  let tier: DiskTier | null = null
   const close = async (): Promise<void> => {
+    await tier?.close()
     await drafted?.executor.close()
     await executor.close()
   }
@@ -59,7 +60,7 @@ export async function loadEngine(
     drafted = (await drafting?.open(listeners)) ?? null
     const { eosTokenIds, scheduling } = options
     const limits = { maxContextTokens, eosTokenIds }
-    const tier = await openDiskTier(options, executor, clock, onWarning)
+    tier = await openDiskTier(options, executor, clock, onWarning)
     const core = new EngineCore({
       ...{ executor, clock, ...limits, scheduling, hashKey: secretWords(), tier },
       draft: drafted === null ? null : { ...drafted, onFailure: draftFailure(onWarning) },

@@ -78,7 +78,6 @@ export async function withEngine<T>(
   try {
     return await use(engine)
   } finally {
-    await engine.tier?.close()
     await engine.close()
   }
 }
