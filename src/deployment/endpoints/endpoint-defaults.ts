@@ -1,6 +1,6 @@
 /** What an endpoint is where nobody says otherwise, whether a file or the API declares it. Each with its reason. */
 
-import type { AutoscalingSpec, EndpointMode } from './endpoint-spec.ts'
+import type { AutoscalingSpec, EndpointMode, EndpointSpec } from './endpoint-spec.ts'
 
 /** As Fireworks': up after half a minute above 80 % of what a replica can take, down after ten below. */
 export const DEFAULT_AUTOSCALING: AutoscalingSpec = Object.freeze({
@@ -34,3 +34,28 @@ export function defaultAutoscaling(mode: EndpointMode): AutoscalingSpec {
 
 /** No text of a request is kept anywhere here; `standard` is an operator's word for machines where something is. */
 export const DEFAULT_RETENTION = 'none'
+
+/** What a record of an older version means by a field that it lacks: what was so before there was such a field. */
+export function completeSpec(
+  spec: Partial<EndpointSpec> & Pick<EndpointSpec, 'name' | 'mode' | 'variants'>,
+): EndpointSpec {
+  const fields: Omit<EndpointSpec, 'name' | 'mode' | 'variants'> = {
+    displayName: null,
+    state: 'STARTED',
+    kvMemoryBytes: null,
+    maxContextTokens: null,
+    maxNumSeqs: null,
+    maxQueuedSequences: null,
+    threads: null,
+    maxDraftTokens: null,
+    prefixCache: null,
+    cpuSets: [],
+    inactiveTimeoutMs: defaultInactiveTimeoutMs(spec.mode),
+    isPinned: false,
+    coldStartWaitMs: DEFAULT_COLD_START_WAIT_MS,
+    autoscaling: defaultAutoscaling(spec.mode),
+    region: null,
+    retention: DEFAULT_RETENTION,
+  }
+  return { ...fields, ...spec }
+}

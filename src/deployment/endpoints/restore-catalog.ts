@@ -9,6 +9,7 @@
  */
 
 import { deploymentError } from '../errors.ts'
+import { completeSpec } from './endpoint-defaults.ts'
 import type { AliasSpec, EndpointCatalog, EndpointSpec } from './endpoint-spec.ts'
 import type { CatalogChange } from './endpoints-admin.ts'
 
@@ -66,12 +67,9 @@ export function restoreCatalog(
   }
 }
 
-/** Fields that records of older versions lack, as they were before there was such a field. */
-const LATER_FIELDS = { displayName: null, maxDraftTokens: null } as const
-
 function endpointsOf(changes: readonly CatalogChange[]): readonly EndpointSpec[] {
   return changes.flatMap(({ what, after }) =>
-    what === 'endpoint' ? { ...LATER_FIELDS, ...(after as EndpointSpec) } : [],
+    what === 'endpoint' ? completeSpec(after as EndpointSpec) : [],
   )
 }
 

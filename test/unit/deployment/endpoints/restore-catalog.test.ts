@@ -91,7 +91,7 @@ describe('at a start', () => {
   })
 
   it('fields that a record of an older version lacks are automatic', () => {
-    const { maxDraftTokens: _, displayName: __, ...old } = B
+    const { maxDraftTokens: _, displayName: __, prefixCache: ___, ...old } = B
     const records = history(['api', 'b', old as EndpointSpec])
     expect(restoreCatalog(file([]), records).after.endpoints).toEqual([B])
   })
