@@ -4,6 +4,7 @@
  */
 
 import type { RuntimeConfig } from '../config/runtime-config.ts'
+import { retentionOf, SERVERLESS_AUTOSCALING } from '../deployment/endpoints/endpoint-defaults.ts'
 import type {
   AliasSpec,
   EndpointCatalog,
@@ -14,7 +15,7 @@ import type {
 export function plainEndpoint(
   name: string,
   source: string,
-  { model, engine }: Pick<RuntimeConfig, 'model' | 'engine'>,
+  { model, engine, store }: Pick<RuntimeConfig, 'model' | 'engine' | 'store'>,
 ): EndpointSpec {
   return {
     name,
@@ -43,15 +44,9 @@ export function plainEndpoint(
     inactiveTimeoutMs: null,
     isPinned: false,
     coldStartWaitMs: 0,
-    autoscaling: {
-      minReplicas: 1,
-      maxReplicas: 1,
-      targetLoad: 0.8,
-      scaleUpWindowMs: 30_000,
-      scaleDownWindowMs: 600_000,
-    },
+    autoscaling: SERVERLESS_AUTOSCALING,
     region: null,
-    retention: 'none',
+    retention: retentionOf(store),
   }
 }
 
@@ -59,7 +54,7 @@ export function plainEndpoint(
 export function singleCatalog(
   source: string,
   names: readonly string[],
-  config: Pick<RuntimeConfig, 'model' | 'engine'>,
+  config: Pick<RuntimeConfig, 'model' | 'engine' | 'store'>,
 ): EndpointCatalog {
   const [id = 'model', ...others] = names
   const endpoint = { ...plainEndpoint(id, source, config), isPinned: true }

@@ -65,7 +65,7 @@ it('whatever a file holds, it is one whole catalog or refused with places, in li
       const root = parseConfigFile({ path: 'f.yaml', text })
       const file = { path: 'f.yaml', root }
       const settings = settingsProblems({ file, environment: {} })
-      const { catalog, problems } = readCatalog(file, { activations: 'int8' })
+      const { catalog, problems } = readCatalog(file, { activations: 'int8', retention: 'none' })
       for (const { message } of [...settings, ...problems]) {
         expect(message, `seed ${seed}`).toMatch(/^f\.yaml:\d+:\d+: /)
         expect(message.length, `seed ${seed}`).toBeLessThan(1500)

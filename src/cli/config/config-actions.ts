@@ -17,6 +17,10 @@ import {
   type ReadCatalog,
   readCatalog,
 } from '../../deployment/endpoints/catalog-file.ts'
+import {
+  type DeclarationDefaults,
+  declarationDefaults,
+} from '../../deployment/endpoints/endpoint-file.ts'
 import type { EndpointCatalog } from '../../deployment/endpoints/endpoint-spec.ts'
 import { cliError } from '../errors.ts'
 import { openModelAccess } from '../model-access.ts'
@@ -38,9 +42,8 @@ export async function checkConfig(file: string | undefined, { json }: Options): 
   const problems = [...settingsProblems({ file: read, environment: environmentNow() })]
   // Defaults come from the settings, so those must be well first.
   const loaded = problems.length > 0 ? null : attempt(problems, () => load(file))
-  const declared: ReadCatalog = readCatalog(read, {
-    activations: loaded?.config.engine.activations ?? 'int8',
-  })
+  const defaults = loaded === null ? ANY_DEFAULTS : declarationDefaults(loaded.config)
+  const declared: ReadCatalog = readCatalog(read, defaults)
   problems.push(...declared.problems)
   if (loaded !== null && declared.catalog !== null) {
     problems.push(...(await referenceProblems(loaded, declared.catalog, declared)))
@@ -78,10 +81,13 @@ function load(configFile: string | undefined): LoadedConfig {
 /** @throws ServingError CONFIG_UNKNOWN_KEY, CONFIG_BAD_VALUE */
 function catalogOfLoaded({ config, file }: LoadedConfig): EndpointCatalog {
   if (file === null) return EMPTY_CATALOG
-  const { catalog, problems } = readCatalog(file, { activations: config.engine.activations })
+  const { catalog, problems } = readCatalog(file, declarationDefaults(config))
   if (catalog === null) throw problems[0]
   return catalog
 }
+
+/** Where settings are not well yet; what they would say makes no declaration wrong. */
+const ANY_DEFAULTS: DeclarationDefaults = { activations: 'int8', retention: 'standard' }
 
 /** Models that no catalog entry, source or path can mean. */
 async function referenceProblems(

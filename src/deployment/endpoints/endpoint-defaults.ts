@@ -1,5 +1,6 @@
 /** What an endpoint is where nobody says otherwise, whether a file or the API declares it. Each with its reason. */
 
+import type { StoreConfig } from '../../config/runtime-config.ts'
 import type { AutoscalingSpec, EndpointMode, EndpointSpec } from './endpoint-spec.ts'
 
 /** As Fireworks': up after half a minute above 80 % of what a replica can take, down after ten below. */
@@ -32,8 +33,12 @@ export function defaultAutoscaling(mode: EndpointMode): AutoscalingSpec {
   return mode === 'serverless' ? SERVERLESS_AUTOSCALING : DEFAULT_AUTOSCALING
 }
 
-/** No text of a request is kept anywhere here; `standard` is an operator's word for machines where something is. */
+/** No text of a request is kept anywhere, unless the disk cache of keys and values is on. */
 export const DEFAULT_RETENTION = 'none'
+
+export function retentionOf({ kvDisk }: Pick<StoreConfig, 'kvDisk'>): EndpointSpec['retention'] {
+  return kvDisk.limitBytes > 0 ? 'standard' : DEFAULT_RETENTION
+}
 
 /** What a record of an older version means by a field that it lacks: what was so before there was such a field. */
 export function completeSpec(

@@ -26,17 +26,27 @@ import {
 import { type MapReader, type ReadContext, readItems, readMap } from '../../config/fields.ts'
 import { placed } from '../../config/hostile-text.ts'
 import { AUTO } from '../../config/option.ts'
+import type { RuntimeConfig } from '../../config/runtime-config.ts'
 import {
   DEFAULT_COLD_START_WAIT_MS,
-  DEFAULT_RETENTION,
   defaultAutoscaling,
   defaultInactiveTimeoutMs,
+  retentionOf,
 } from './endpoint-defaults.ts'
 import type { AutoscalingSpec, EndpointMode, EndpointSpec, VariantSpec } from './endpoint-spec.ts'
 
 /** What the configuration says where a declaration does not. */
 export interface DeclarationDefaults {
   readonly activations: VariantSpec['activations']
+  /** `standard` with a disk cache of keys and values, unless an endpoint says otherwise. */
+  readonly retention: EndpointSpec['retention']
+}
+
+export function declarationDefaults({
+  engine,
+  store,
+}: Pick<RuntimeConfig, 'engine' | 'store'>): DeclarationDefaults {
+  return { activations: engine.activations, retention: retentionOf(store) }
 }
 
 const SOURCE = text('a catalog name, a path or a source (pypi:, hf:, https:, file:)')
@@ -71,7 +81,7 @@ export function readEndpoint(
     coldStartWaitMs: reader.read('coldStartWait', duration) ?? DEFAULT_COLD_START_WAIT_MS,
     autoscaling: readReplicas(reader, mode),
     region: reader.read('region', text('a label such as eu-central')) ?? null,
-    retention: reader.read('retention', oneOf(['none', 'standard'])) ?? DEFAULT_RETENTION,
+    retention: reader.read('retention', oneOf(['none', 'standard'])) ?? defaults.retention,
   }
   reader.finish()
   return variants === undefined ? undefined : endpoint

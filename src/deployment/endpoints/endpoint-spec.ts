@@ -87,7 +87,7 @@ export interface EndpointSpec {
   readonly autoscaling: AutoscalingSpec
   /** Label of where it runs, told in answers and matched by constraints; `null` = none. */
   readonly region: string | null
-  /** What is kept of requests: `none` is zero data retention. */
+  /** What is kept of requests: `none` is zero data retention, so without the disk cache of keys and values. */
   readonly retention: 'none' | 'standard'
 }
 

@@ -76,6 +76,7 @@ export class PoolPlanner {
         hardware: { freeMemoryBytes: budgetBytes(), memoryReason: 'the memory budget' },
         memoryRule: POOL_RULE,
         choices: choicesOf(settings.choices, variant),
+        ...keptOnDisk(endpoint, settings),
       },
       clock,
     )
@@ -109,6 +110,15 @@ export class PoolPlanner {
     if (mode === 'serverless') return settings.engine.threads
     return Math.max(1, Math.floor(numCores / Math.max(1, autoscaling.maxReplicas)))
   }
+}
+
+/** Keys and values tell their prompt, so an endpoint that keeps nothing of requests keeps none of them on a disk. */
+export function keptOnDisk(
+  { retention }: EndpointSpec,
+  { kvDisk }: Pick<DeploymentSettings, 'kvDisk'>,
+): Pick<DeploymentSettings, 'kvDisk'> {
+  if (kvDisk === undefined) return {}
+  return { kvDisk: retention === 'none' ? { ...kvDisk, limitBytes: 0 } : kvDisk }
 }
 
 export function preparedFrom(

@@ -14,11 +14,13 @@ export type ChangeKind = 'same' | 'policy' | 'revision'
 /** Everything that reaches an engine; what is not in here is policy. */
 function revisionOf(spec: EndpointSpec): object {
   const { mode, kvMemoryBytes, maxContextTokens, maxNumSeqs, maxQueuedSequences } = spec
-  const { threads, maxDraftTokens, prefixCache, cpuSets } = spec
+  const { threads, maxDraftTokens, prefixCache, cpuSets, retention } = spec
   // How well a variant does is what is known of it, not what it is.
   const variants = spec.variants.map(({ qualityKl, ...variant }) => variant)
   const sizes = { kvMemoryBytes, maxContextTokens, maxNumSeqs, maxQueuedSequences }
-  return { mode, variants, ...sizes, threads, maxDraftTokens, prefixCache, cpuSets }
+  const engine = { threads, maxDraftTokens, prefixCache, cpuSets }
+  // What is kept of requests decides whether an engine has a disk cache.
+  return { mode, variants, ...sizes, ...engine, retention }
 }
 
 export function changeKind(before: EndpointSpec, after: EndpointSpec): ChangeKind {

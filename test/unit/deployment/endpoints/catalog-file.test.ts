@@ -12,7 +12,7 @@ const EXAMPLE = join(import.meta.dirname, '../../../../examples/ingot.yaml')
 
 function read(text: string) {
   const root = parseConfigFile({ path: 'f.yaml', text })
-  return readCatalog({ path: 'f.yaml', root }, { activations: 'int8' })
+  return readCatalog({ path: 'f.yaml', root }, { activations: 'int8', retention: 'none' })
 }
 
 /** Messages without what all have. */
@@ -274,9 +274,9 @@ describe('what is wrong with a file', () => {
     const text = 'pool: {maxConcurrentLoads: x}\nendpoints:\n  a: {mode: b}\naliases:\n  c: {}\n'
     expect(read(text).problems).toHaveLength(3)
     const root = parseConfigFile({ path: 'f.yaml', text })
-    expect(() => catalogOf({ path: 'f.yaml', root }, { activations: 'int8' })).toThrow(
-      'f.yaml:1:28: expected pool.maxConcurrentLoads to be an integer, got "x"',
-    )
+    expect(() =>
+      catalogOf({ path: 'f.yaml', root }, { activations: 'int8', retention: 'none' }),
+    ).toThrow('f.yaml:1:28: expected pool.maxConcurrentLoads to be an integer, got "x"')
   })
 
   it('in an alias: targets that are not there, circles, names that are taken', () => {
