@@ -1,6 +1,6 @@
 /**
- * Admits or refuses early: counts the sequences that run or wait at one model and keeps the recent pace at which they
- * end, so that a refusal can say honestly when to come back.
+ * Admits or refuses early: counts the sequences that run or wait at one model. A refusal says when to come back by the
+ * engines' own prediction of the wait (`engine/wait-estimate.ts`); while they have none, by the recent pace of ends.
  *
  * I1 every admitted sequence is released exactly once, when the engine has let it go.
  * I2 nothing is admitted beyond maxNumSeqs + maxQueuedSequences.
@@ -15,6 +15,8 @@ export interface AdmissionOptions {
   /** Of all replicas together; may change with their number. */
   maxNumSeqs(): number
   readonly maxQueuedSequences: number
+  /** Milliseconds until the engines let one more in, as they predict; null while they cannot say. */
+  admissionMs(): number | null
   readonly clock: Clock
 }
 
@@ -53,7 +55,7 @@ export class Admission {
     }
     const numTooMany = this.#numActive + numSequences - capacity
     if (numTooMany > 0) {
-      const retryAfterSeconds = this.#secondsUntilEnded(numTooMany)
+      const retryAfterSeconds = this.#secondsUntilRoom(numTooMany)
       const { modelId: model } = this.#options
       throw deploymentError('DEPLOYMENT_OVERLOADED', {
         retryAfterSeconds,
@@ -71,13 +73,22 @@ export class Admission {
     this.#numEnded += 1
   }
 
-  /** At the recent pace; whole seconds, 1 … 600. The present moment counts as the end of the window, so a stall shows. */
+  /** A place in the queue is free when the engines have let one in. Whole seconds, 1 … 600. */
+  #secondsUntilRoom(numSequences: number): number {
+    const admissionMs = this.#options.admissionMs()
+    const seconds =
+      admissionMs === null
+        ? this.#secondsUntilEnded(numSequences)
+        : Math.ceil((numSequences * admissionMs) / 1000)
+    return Math.min(MAX_RETRY_SECONDS, Math.max(1, seconds))
+  }
+
+  /** At the recent pace. The present moment counts as the end of the window, so a stall shows. */
   #secondsUntilEnded(numSequences: number): number {
     if (this.#numEnded === 0) return FIRST_GUESS_SECONDS
     const numSamples = Math.min(this.#numEnded, PACE_SAMPLES)
     const oldestMs = this.#endedMs[(this.#numEnded - numSamples) % PACE_SAMPLES] as number
     const spanSeconds = (this.#options.clock.nowMs() - oldestMs) / 1000
-    const seconds = Math.ceil((numSequences * spanSeconds) / numSamples)
-    return Math.min(MAX_RETRY_SECONDS, Math.max(1, seconds))
+    return Math.ceil((numSequences * spanSeconds) / numSamples)
   }
 }

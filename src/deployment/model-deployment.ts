@@ -55,7 +55,10 @@ export class ModelDeployment {
     const maxNumSeqs = (): number => options.maxNumSeqs * Math.max(1, replicas.numReady)
     this.card = card
     this.#options = options
-    this.#admission = new Admission({ modelId: card.id, maxNumSeqs, maxQueuedSequences, clock })
+    const admissionMs = (): number | null => replicas.admissionMs
+    this.#admission = new Admission({
+      ...{ modelId: card.id, maxNumSeqs, maxQueuedSequences, admissionMs, clock },
+    })
     const fingerprint = systemFingerprint(options.version, card.servingConfigDigest)
     this.#tools = {
       modelId: card.id,

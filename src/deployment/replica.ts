@@ -56,6 +56,8 @@ export interface Replica extends ReplicaSequences {
 /** One replica or several that answer alike; what a deployment hands its sequences to. */
 export interface ReplicaGroup extends ReplicaSequences {
   readonly numReady: number
+  /** Milliseconds until one more sequence is let in, as the engines last predicted; null while none has said so. */
+  readonly admissionMs: number | null
   /** Why none is ready, in one sentence. */
   readonly reason: string | null
   /** Of each replica, in the order of their indexes; `modelId` is the deployment's to say. */

@@ -51,7 +51,7 @@ interface Event {
 
 describe('a step trace', () => {
   it('is switched on and off, and downloaded as events that Perfetto reads', async () => {
-    expect((await get()).json().error.message).toMatch(/^no step trace was written yet/)
+    expect((await get()).json().error.message).toMatch(/^No step trace was written yet/)
     const on = await post({ action: 'start', model: FAKE_CARD.id })
     expect(on.json()).toEqual({
       object: 'trace',
@@ -64,7 +64,7 @@ describe('a step trace', () => {
     expect(stopped).toMatchObject({ is_on: false, reason: null, file: expect.any(String) })
     const response = await get(`?model=${FAKE_CARD.id}`)
     expect(response.headers).toMatchObject({
-      'content-type': 'application/json; charset=utf-8',
+      'content-type': 'application/json',
       'content-disposition': expect.stringMatching(/^attachment; filename="steps-.*\.json"$/),
     })
     const { traceEvents } = response.json() as { traceEvents: Event[] }

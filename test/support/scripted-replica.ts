@@ -14,6 +14,8 @@ export class ScriptedReplica implements ReplicaGroup {
   readonly cancelled: SequenceId[] = []
   refusal: ServingError | null = null
   state: ReplicaState = 'ready'
+  /** As the engine would predict. */
+  admissionMs: number | null = null
   readonly #listeners = new Map<SequenceId, SequenceListener>()
 
   get numReady(): number {

@@ -9,6 +9,7 @@
 import type { SequenceId } from '../../base/ids.ts'
 import type { EngineDescription, EngineOptions, SequenceSpec } from '../../worker/messages.ts'
 import type { Timer } from '../../worker/timer.ts'
+import { admissionPace } from '../admission-pace.ts'
 import type { ReplicaHealth } from '../deployments.ts'
 import { deploymentError } from '../errors.ts'
 import type { Replica, ReplicaGroup, ReplicaStatus, SequenceListener } from '../replica.ts'
@@ -64,6 +65,11 @@ export class ReplicaSet implements ReplicaGroup {
     let numReady = 0
     for (const { isReady } of this.#slots) if (isReady) numReady += 1
     return numReady
+  }
+
+  /** Of all engines side by side. */
+  get admissionMs(): number | null {
+    return admissionPace(this.statuses().map(({ stats }) => stats))
   }
 
   get reservedBytes(): number {

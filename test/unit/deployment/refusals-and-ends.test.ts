@@ -68,6 +68,15 @@ describe('a request is refused before its first event', () => {
     expect(stage.replica.numLive).toBe(3)
   })
 
+  it('when the queue is full, with the time that the engine predicts where it does', async () => {
+    await stage.read({ numChoices: 3 })
+    stage.replica.admissionMs = 3200
+    expect(await refusal({})).toMatchObject({ status: 429, retryAfterSeconds: 4 })
+    expect(await refusal({ numChoices: 2 })).toMatchObject({ retryAfterSeconds: 7 })
+    stage.replica.admissionMs = 1e9
+    expect(await refusal({})).toMatchObject({ retryAfterSeconds: 600 })
+  })
+
   it('when it has more choices than could ever run or wait', async () => {
     expect((await refusal({ numChoices: 4 })).code).toBe('REQUEST_TOO_MANY_CHOICES')
   })
