@@ -8,6 +8,8 @@ import type { Logger } from 'pino'
 import { loadNative } from '../../native/loader.ts'
 import { systemClock } from '../base/clock.ts'
 import type { LoadedConfig } from '../config/load-config.ts'
+import type { CatalogHistory } from '../deployment/endpoints/catalog-history.ts'
+import { assertCatalog } from '../deployment/endpoints/check-catalog.ts'
 import { EndpointPool, type PoolOptions } from '../deployment/endpoints/endpoint-pool.ts'
 import type {
   EndpointCatalog,
@@ -16,8 +18,10 @@ import type {
 } from '../deployment/endpoints/endpoint-spec.ts'
 import { DEFAULT_PROBE_SETTINGS } from '../deployment/endpoints/health-probe.ts'
 import { budgetLimit } from '../deployment/endpoints/memory-budget.ts'
+import { PoolAdmin } from '../deployment/endpoints/pool-admin.ts'
 import { PoolPlanner } from '../deployment/endpoints/pool-planner.ts'
 import type { PlanOptions, PoolTools, PreparedVariant } from '../deployment/endpoints/pool-tools.ts'
+import { profileVariants } from '../deployment/endpoints/variant-profiles.ts'
 import type { DeploymentSettings } from '../deployment/plan-deployment.ts'
 import { SequenceIds } from '../deployment/sequence-ids.ts'
 import { StepTraces } from '../deployment/step-traces.ts'
@@ -31,6 +35,7 @@ import type { SupervisorStatus } from '../worker/replica-supervisor.ts'
 import { systemTimer } from '../worker/timer.ts'
 import { type ModelAccess, stageName } from './model-access.ts'
 import { packageFiles } from './package-files.ts'
+import { plainEndpoint } from './single-model.ts'
 
 export interface PoolSurroundings {
   readonly loaded: LoadedConfig
@@ -168,4 +173,20 @@ function logStateChange(
   else if (state === 'restarting') logger.warn(line, message)
   else if (numRestarts > 0) logger.info(line, message)
   else logger.debug(line, message)
+}
+
+export interface AdminParts {
+  readonly pool: EndpointPool
+  readonly config: LoadedConfig['config']
+  readonly history: CatalogHistory
+  /** `null` = no file declares endpoints. */
+  readonly readCatalog: (() => EndpointCatalog) | null
+}
+
+export function poolAdmin({ pool, config, history, readCatalog }: AdminParts): PoolAdmin {
+  return new PoolAdmin({
+    ...{ pool, history, readCatalog },
+    check: assertCatalog,
+    profile: (_, source) => profileVariants(pool, source, (one) => plainEndpoint(one, one, config)),
+  })
 }

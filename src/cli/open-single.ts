@@ -3,35 +3,41 @@
  * loads its weights while the tokenizer is made here.
  */
 
+import { basename } from 'node:path'
+import { loadNative } from '../../native/loader.ts'
 import { systemClock } from '../base/clock.ts'
+import type { Choice } from '../config/runtime-config.ts'
+import type { ModelCard } from '../deployment/deployments.ts'
+import type { DraftSource } from '../deployment/draft-plan.ts'
 import { MemoryHistory } from '../deployment/endpoints/catalog-history.ts'
-import type { EndpointPool } from '../deployment/endpoints/endpoint-pool.ts'
-import { PoolAdmin } from '../deployment/endpoints/pool-admin.ts'
 import { preparedFrom } from '../deployment/endpoints/pool-planner.ts'
-import type { PreparedVariant } from '../deployment/endpoints/pool-tools.ts'
-import { profileVariants } from '../deployment/endpoints/variant-profiles.ts'
-import { type DeploymentPlan, planDeployment } from '../deployment/plan-deployment.ts'
-import type { StepTraces } from '../deployment/step-traces.ts'
+import type { ModelFacts } from '../deployment/model-facts.ts'
+import { planDeployment } from '../deployment/plan-deployment.ts'
 import type { Metrics } from '../metrics/metrics.ts'
+import type { ModelReference } from '../store/model-reference.ts'
+import type { StoredModel } from '../store/model-store.ts'
 import { FirstReadiness } from './first-readiness.ts'
-import { poolKit } from './open-pool.ts'
+import { poolAdmin, poolKit } from './open-pool.ts'
 import type { ServerStart } from './running-server.ts'
 import { servedNames } from './served-names.ts'
-import { plainEndpoint, singleCatalog } from './single-model.ts'
+import type { ServedPool } from './served-pool.ts'
+import { singleCatalog } from './single-model.ts'
+import { readyLine, startReport } from './start-report.ts'
 
-export interface OpenedSingle {
-  readonly pool: EndpointPool
-  readonly admin: PoolAdmin
-  readonly plan: DeploymentPlan
-  readonly readiness: FirstReadiness
-  readonly traces: StepTraces
-  /** @throws ServingError when its text tools cannot be made */
-  check(): PreparedVariant
+export interface NamedModel {
+  readonly reference: ModelReference
+  readonly stored: StoredModel
+  /** The model that guesses for it. */
+  readonly draft: DraftSource | null
 }
 
-/** @throws ServingError of the checkpoint and models rooms; DEPLOYMENT_* when the plan does not work out */
-export async function openSingle(start: ServerStart, metrics: Metrics): Promise<OpenedSingle> {
-  const { loaded, access, reference, stored, draft, logger, progress } = start
+/** @throws ServingError of the checkpoint, models and text rooms; DEPLOYMENT_* when the plan does not work out */
+export async function openSingle(
+  { reference, stored, draft }: NamedModel,
+  start: ServerStart,
+  metrics: Metrics,
+): Promise<ServedPool> {
+  const { loaded, access, catalog, logger, progress } = start
   const { config, hardware } = loaded
   const readiness = new FirstReadiness()
   const kit = poolKit({
@@ -47,31 +53,64 @@ export async function openSingle(start: ServerStart, metrics: Metrics): Promise<
     systemClock,
   )
   const prepared = preparedFrom(plan, config.model, kit.texts)
-  const id = plan.card.id
+  const { card } = plan
+  const isOwn = (name: string): boolean => name === card.id
   const pool = kit.open(
-    singleCatalog(reference.name, names, config),
+    { ...catalog, ...singleCatalog(reference.name, names, config) },
     {
       isSingle: true,
       onReady: (name, description) => {
-        if (name === id) readiness.onReady(description)
+        if (isOwn(name)) readiness.onReady(description)
       },
       onFailed: (name, error) => {
-        if (name === id) readiness.onFailed(error)
+        if (isOwn(name)) readiness.onFailed(error)
       },
     },
-    ({ name }) => (name === id ? prepared : null),
+    ({ name }) => (isOwn(name) ? prepared : null),
   )
-  const admin = new PoolAdmin({
-    pool,
-    history: new MemoryHistory(systemClock),
-    check: () => {},
-    readCatalog: null,
-    profile: (_, source) => profileVariants(pool, source, (one) => plainEndpoint(one, one, config)),
-  })
   await readiness.launched
-  const check = (): PreparedVariant => {
+  try {
     prepared.textTools()
-    return prepared
+  } catch (error) {
+    await pool.close(0)
+    throw error
   }
-  return { pool, admin, plan, readiness, traces: kit.traces, check }
+  const decided = [...plan.choices, ...namesChoice(config.model.servedNames, card)]
+  return {
+    pool,
+    admin: poolAdmin({ pool, config, history: new MemoryHistory(systemClock), readCatalog: null }),
+    traces: kit.traces,
+    choices: decided,
+    report: (version, choices) =>
+      startReport({
+        ...{ version, card, source: stored.source, sizeBytes: stored.sizeBytes },
+        ...computedBy(plan.facts),
+        choices,
+      }),
+    readyLine: async (address) => readyLine(address, await readiness.ready),
+    givenUp: readiness.givenUp,
+    close: () => pool.close(0),
+  }
+}
+
+/** Which kernels compute, and what they compute from, with the reasons. */
+function computedBy({ exported, quantization }: ModelFacts) {
+  if (exported === null) {
+    const { kernels } = loadNative().capabilities()
+    const reasons = { kernelsReason: 'best of this processor' }
+    return { kernels, ...reasons, quantizationReason: `stored as ${quantization}` }
+  }
+  const { graphFile, reason, layout, producer } = exported
+  return {
+    kernels: 'onnxruntime',
+    kernelsReason: `stock operators of a graph exported by ${producer} (${layout})`,
+    quantizationReason: `${basename(graphFile)}, ${reason}`,
+  }
+}
+
+/** Names that nobody chose are a choice of ours, and are said with their reason. */
+function namesChoice(configured: readonly string[] | null, card: ModelCard): readonly Choice[] {
+  if (configured !== null) return []
+  const reason = 'name in the catalog, or of the file'
+  return [{ key: 'model.servedNames', value: card.id, reason, origin: 'auto' }]
 }

@@ -1,18 +1,15 @@
 /**
- * Starts what `serve` serves with, and stops it: deployment, metrics, audit log, HTTP server. Owns them until `stop`.
+ * Starts what `serve` serves with, and stops it: endpoint pool, metrics, audit log, HTTP server. Owns them until `stop`.
  *
  * I1 whatever was opened is closed, in the opposite order, also when a later step of the start fails.
  */
 
-import { basename } from 'node:path'
 import type { Logger } from 'pino'
-import { loadNative } from '../../native/loader.ts'
 import { systemClock } from '../base/clock.ts'
 import type { LoadedConfig } from '../config/load-config.ts'
 import type { AuditConfig, Choice, RuntimeConfig } from '../config/runtime-config.ts'
-import type { ModelCard } from '../deployment/deployments.ts'
-import type { DraftSource } from '../deployment/draft-plan.ts'
-import type { ModelFacts } from '../deployment/model-facts.ts'
+import type { EndpointCatalog } from '../deployment/endpoints/endpoint-spec.ts'
+import type { EndpointsAdmin } from '../deployment/endpoints/endpoints-admin.ts'
 import { createMetrics, type Metrics } from '../metrics/metrics.ts'
 import { watchProcess } from '../metrics/process-metrics.ts'
 import { diskFiles } from '../provenance/audit-files.ts'
@@ -20,38 +17,37 @@ import { AuditLog, DEFAULT_AUDIT_OPTIONS } from '../provenance/audit-log.ts'
 import { AUDIT_RECORD_VERSION } from '../provenance/audit-record.ts'
 import { buildServer } from '../server/app.ts'
 import { DEFAULT_SERVER_CONFIG, type ServerConfig } from '../server/server-config.ts'
-import type { ModelReference } from '../store/model-reference.ts'
-import type { StoredModel } from '../store/model-store.ts'
-import type { EngineDescription } from '../worker/messages.ts'
 import { listen } from './listen.ts'
 import { machineFacts } from './machine-facts.ts'
 import type { ModelAccess } from './model-access.ts'
-import { openSingle } from './open-single.ts'
+import { openDeclared } from './open-declared.ts'
+import { type NamedModel, openSingle } from './open-single.ts'
 import { packageFiles } from './package-files.ts'
 import type { Progress } from './progress.ts'
-import { mergeChoices, startReport } from './start-report.ts'
+import { mergeChoices } from './start-report.ts'
 
 export interface ServerStart {
   readonly loaded: LoadedConfig
   readonly access: ModelAccess
-  /** The model that was named. */
-  readonly reference: ModelReference
-  readonly stored: StoredModel
-  /** The model that guesses for it. */
-  readonly draft: DraftSource | null
+  /** What the configuration file declares besides settings. */
+  readonly catalog: EndpointCatalog
+  /** Reads the file again. @throws ServingError of the configuration */
+  readCatalog(): EndpointCatalog
+  /** `null` = the endpoints of the catalog are served. */
+  readonly model: NamedModel | null
   readonly logger: Logger
   readonly progress: Progress
 }
 
 export interface RunningServer {
-  /** `http://127.0.0.1:8000` */
-  readonly address: string
   /** What was chosen and why, for people. */
   readonly report: string
-  /** Settles when the engine is ready for the first time, or never will be. */
-  readonly ready: Promise<EngineDescription>
-  /** Rejects with WORKER_GIVEN_UP when the engine will not be started again; pending until then. */
+  /** Said once it is ready; rejects when it never will be. */
+  readonly ready: Promise<string>
+  /** Rejects with WORKER_GIVEN_UP when the one engine will not be started again; pending until then. */
   readonly givenUp: Promise<never>
+  /** Reads the configuration file again and applies it, all or nothing. */
+  reload(who: string): Promise<void>
   stop(graceMs: number): Promise<void>
 }
 
@@ -76,13 +72,13 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       const numLost = await audit.close()
       if (numLost > 0) logger.error({ numLost }, 'audit records could not be written and are lost')
     })
-    const opened = await openSingle(start, metrics)
-    const { pool, plan, admin, readiness, traces } = opened
-    closers.push(() => pool.close(0))
-    const prepared = opened.check()
-    const { card } = prepared
-    const decided = [...plan.choices, ...namesChoice(config.model.servedNames, card)]
-    const choices = mergeChoices(config.choices, decided)
+    const served =
+      start.model === null
+        ? await openDeclared(start, metrics)
+        : await openSingle(start.model, start, metrics)
+    const { pool, admin, traces, givenUp } = served
+    closers.push(() => served.close())
+    const choices = mergeChoices(config.choices, served.choices)
     audit.append(configurationRecord(choices))
     const server = buildServer({
       deployments: pool,
@@ -98,48 +94,33 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       logger,
     })
     const address = await listen(server, config.server)
-    const report = startReport({
-      version,
-      card,
-      source: start.stored.source,
-      sizeBytes: start.stored.sizeBytes,
-      ...computedBy(plan.facts),
-      choices,
-    })
+    const report = served.report(version, choices)
+    const ready = served.readyLine(address)
+    // Whoever waits for it hears of a failure; until then it must not count as unheard.
+    ready.catch(() => {})
     const stop = async (graceMs: number): Promise<void> => {
       const closed = pool.close(graceMs)
       await server.shutdown(graceMs)
       await Promise.race([closed, delay(CANCEL_MS)])
       await closeAll()
     }
-    const { ready, givenUp } = readiness
-    return { address, report, ready, givenUp, stop }
+    return { report, ready, givenUp, stop, reload: (who) => reload(admin, who, logger) }
   } catch (error) {
     await closeAll()
     throw error
   }
 }
 
-/** Which kernels compute, and what they compute from, with the reasons. */
-function computedBy({ exported, quantization }: ModelFacts) {
-  if (exported === null) {
-    const { kernels } = loadNative().capabilities()
-    const reasons = { kernelsReason: 'best of this processor' }
-    return { kernels, ...reasons, quantizationReason: `stored as ${quantization}` }
+/** A reload that is refused is news for the log; what was declared before serves on. */
+async function reload(admin: EndpointsAdmin, who: string, logger: Logger): Promise<void> {
+  try {
+    const { changes } = await admin.reload(who)
+    const names = changes.map(({ what, name }) => `${what} ${name}`)
+    logger.info({ who, names }, 'the configuration was read again')
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string }
+    logger.error({ who, code }, `the configuration stays as it was: ${message}`)
   }
-  const { graphFile, reason, layout, producer } = exported
-  return {
-    kernels: 'onnxruntime',
-    kernelsReason: `stock operators of a graph exported by ${producer} (${layout})`,
-    quantizationReason: `${basename(graphFile)}, ${reason}`,
-  }
-}
-
-/** Names that nobody chose are a choice of ours, and are said with their reason. */
-function namesChoice(configured: readonly string[] | null, card: ModelCard): readonly Choice[] {
-  if (configured !== null) return []
-  const reason = 'name in the catalog, or of the file'
-  return [{ key: 'model.servedNames', value: card.id, reason, origin: 'auto' }]
 }
 
 function openAudit(

@@ -5,19 +5,29 @@
  *   first signal  → stop admitting → open answers finish, or are cancelled after the grace period → engine → audit → 0
  *   second signal → exit at once with 1
  *   engine given up → as after a signal, but exit with 1
+ *   SIGHUP, where a file declares endpoints → the file is read again and applied, all or nothing
  *
  * I1 whatever was opened is closed, also when a later step of the start fails.
  */
 
-import { loadConfig } from '../config/load-config.ts'
-import type { DraftSource } from '../deployment/draft-plan.ts'
+import {
+  type LoadedConfig,
+  loadConfig,
+  type ReadConfigFile,
+  rereadFile,
+} from '../config/load-config.ts'
+import type { Choice } from '../config/runtime-config.ts'
+import { catalogOf, EMPTY_CATALOG } from '../deployment/endpoints/catalog-file.ts'
+import { declarationDefaults } from '../deployment/endpoints/endpoint-file.ts'
+import type { EndpointCatalog } from '../deployment/endpoints/endpoint-spec.ts'
 import { flagsOf } from './config-flags.ts'
+import { cliError } from './errors.ts'
 import { openLog } from './log.ts'
 import { type ModelAccess, openModelAccess } from './model-access.ts'
+import type { NamedModel } from './open-single.ts'
 import { Progress } from './progress.ts'
 import { type RunningServer, startServer } from './running-server.ts'
 import { abortOnSignal } from './signals.ts'
-import { readyLine } from './start-report.ts'
 
 export async function serveModel(
   model: string | undefined,
@@ -27,6 +37,7 @@ export async function serveModel(
   const flags = { ...flagsOf(parsed), ...(model === undefined ? {} : { 'model.name': model }) }
   const loaded = loadConfig({ configFile, flags })
   const { config } = loaded
+  const catalog = declaredIn(loaded, loaded.file)
   const watch = abortOnSignal()
   const log = openLog(config.log)
   const progress = new Progress()
@@ -34,16 +45,18 @@ export async function serveModel(
   let server: RunningServer | undefined
   try {
     access = await openModelAccess(config.store)
-    const reference = access.reference(config.model.name)
-    const stored = await access.fetch(reference, { signal: watch.signal })
-    const { draft: draftName } = config.model
-    const draft = draftName === null ? null : await fetchDraft(access, draftName, watch.signal)
+    const model = await namedModel(loaded, catalog, { access, signal: watch.signal })
     const { logger } = log
-    server = await startServer({ loaded, access, reference, stored, draft, logger, progress })
+    server = await startServer({
+      ...{ loaded, access, catalog, model, logger, progress },
+      readCatalog: () => declaredIn(loaded, rereadFile(loaded, configFile)),
+    })
+    const { reload } = server
+    if (model === null) process.on('SIGHUP', () => void reload('SIGHUP'))
     process.stdout.write(`${server.report}\n`)
-    const description = await Promise.race([server.ready, rejection(watch.signal)])
+    const line = await Promise.race([server.ready, rejection(watch.signal)])
     progress.end()
-    process.stdout.write(`${readyLine(server.address, description)}\n`)
+    process.stdout.write(`${line}\n`)
     // Ending is all that helps then: what watches over this process may start it again.
     await Promise.race([aborted(watch.signal), server.givenUp])
     const { gracePeriodMs } = config.server
@@ -59,13 +72,41 @@ export async function serveModel(
   }
 }
 
-async function fetchDraft(
-  access: ModelAccess,
-  name: string,
-  signal: AbortSignal,
-): Promise<DraftSource> {
-  const { path, digest } = await access.fetch(access.reference(name), { signal })
-  return { path, digest, name }
+/** What a file declares besides settings. @throws ServingError CONFIG_UNKNOWN_KEY, CONFIG_BAD_VALUE */
+function declaredIn({ config }: LoadedConfig, file: ReadConfigFile | null): EndpointCatalog {
+  return file === null ? EMPTY_CATALOG : catalogOf(file, declarationDefaults(config))
+}
+
+/** The model that was named, fetched; `null` = a file declares what is served. @throws ServingError CLI_BAD_ARGUMENT */
+async function namedModel(
+  { config }: LoadedConfig,
+  { endpoints }: EndpointCatalog,
+  { access, signal }: { readonly access: ModelAccess; readonly signal: AbortSignal },
+): Promise<NamedModel | null> {
+  if (endpoints.length > 0) {
+    refuseModelSettings(config.choices, endpoints.length)
+    return null
+  }
+  const { name, draft: draftName } = config.model
+  const reference = access.reference(name)
+  const stored = await access.fetch(reference, { signal })
+  if (draftName === null) return { reference, stored, draft: null }
+  const draft = await access.fetch(access.reference(draftName), { signal })
+  const { path, digest } = draft
+  return { reference, stored, draft: { path, digest, name: draftName } }
+}
+
+/** Endpoints say themselves what they serve, so a model's settings would reach nothing. */
+function refuseModelSettings(choices: readonly Choice[], numEndpoints: number): void {
+  const written = choices.find(
+    ({ key, origin }) => key.startsWith('model.') && origin !== 'default' && origin !== 'auto',
+  )
+  if (written === undefined) return
+  const { key, value, reason } = written
+  const got = `${key} ${value} (${reason}) and a file with ${numEndpoints} endpoints`
+  const next = 'leave it out, or say it of an endpoint in the file'
+  const details = { expected: 'either one model or endpoints', got, next }
+  throw cliError('CLI_BAD_ARGUMENT', { param: key, details })
 }
 
 function rejection(signal: AbortSignal): Promise<never> {

@@ -55,7 +55,7 @@ export function singleCatalog(
   source: string,
   names: readonly string[],
   config: Pick<RuntimeConfig, 'model' | 'engine' | 'store'>,
-): EndpointCatalog {
+): Pick<EndpointCatalog, 'endpoints' | 'aliases'> {
   const [id = 'model', ...others] = names
   const endpoint = { ...plainEndpoint(id, source, config), isPinned: true }
   const alias = (name: string): AliasSpec => ({
@@ -67,10 +67,5 @@ export function singleCatalog(
     region: null,
     retention: null,
   })
-  return {
-    memoryBudgetBytes: null,
-    maxConcurrentLoads: 1,
-    endpoints: [endpoint],
-    aliases: others.map(alias),
-  }
+  return { endpoints: [endpoint], aliases: others.map(alias) }
 }

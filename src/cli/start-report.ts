@@ -39,14 +39,19 @@ export function startReport(facts: StartFacts): string {
     },
     { name: 'quantization', value: card.quantization, reason: facts.quantizationReason },
     { name: 'kernels', value: facts.kernels, reason: facts.kernelsReason },
-    ...choices.flatMap(({ key, value, reason }) => {
-      const { flag, kind } = OPTIONS[key]
-      if (flag !== null) return [{ name: flagName(flag), value, reason }]
-      // Without a flag it is the model itself, which the first line says, or a secret.
-      return kind === 'secret' ? [{ name: 'admin-token', value, reason }] : []
-    }),
+    ...settingLines(choices),
   ]
   return `Ingot ${facts.version}\n${describe(lines)}`
+}
+
+/** A line a setting. */
+export function settingLines(choices: readonly Choice[]): DescribedLine[] {
+  return choices.flatMap(({ key, value, reason }) => {
+    const { flag, kind } = OPTIONS[key]
+    if (flag !== null) return [{ name: flagName(flag), value, reason }]
+    // Without a flag it is the model itself, which the first line says, or a secret.
+    return kind === 'secret' ? [{ name: 'admin-token', value, reason }] : []
+  })
 }
 
 /** What loading was. */

@@ -37,11 +37,14 @@ export interface PoolOptions {
   readonly tools: PoolTools
   /** What the catalog's `memoryBudgetBytes` means on this machine. */
   budgetOf(configuredBytes: number | null): BudgetLimit
-  /** One model that was named on the command line: it is served whatever it takes, and answers tell no endpoint. */
+  /** One model that was named on the command line: an automatic budget grows for it, and answers tell no endpoint. */
   readonly isSingle: boolean
   onReady?(endpoint: string, description: EngineDescription): void
   onFailed?(endpoint: string, error: Error): void
 }
+
+/** By endpoint and variant. */
+export type CatalogPlans = ReadonlyMap<string, ReadonlyMap<string, PreparedVariant>>
 
 /** How long a load waits for models in use before they are asked to end. */
 const PATIENCE_MS = 5_000
@@ -88,8 +91,10 @@ export class EndpointPool implements Deployments {
    * Declare this from now on: what is equal is not touched. Everything was checked before; nothing in here fails (P6).
    *
    * Replaced and removed endpoints end with their open requests.
+   *
+   * @param plans - those that were made for the check
    */
-  apply(catalog: EndpointCatalog): void {
+  apply(catalog: EndpointCatalog, plans: CatalogPlans = new Map()): void {
     const changes = endpointChanges(this.#catalog.endpoints, catalog.endpoints)
     this.#catalog = catalog
     this.budget.setLimit(this.#options.budgetOf(catalog.memoryBudgetBytes))
@@ -102,7 +107,7 @@ export class EndpointPool implements Deployments {
         }
       }
       if (old !== undefined) this.#retire(old)
-      if (after !== null) this.#add(after, old)
+      if (after !== null) this.#add(after, plans.get(name) ?? new Map(), old)
     }
     this.#inOrder(catalog.endpoints)
     this.queue.setMaxConcurrentLoads(catalog.maxConcurrentLoads)
@@ -110,7 +115,7 @@ export class EndpointPool implements Deployments {
 
   /** @throws ServingError DEPLOYMENT_NEVER_FITS with the arithmetic */
   assertFits(model: string, { size }: PreparedVariant): void {
-    if (this.#options.isSingle) return
+    if (this.#mayGrow) return
     const { bytes, reason } = this.budget.limit
     if (leastBytes(size) <= bytes) return
     const limit = `the memory budget is ${formatBytes(bytes)} (${reason})`
@@ -178,10 +183,14 @@ export class EndpointPool implements Deployments {
     await Promise.all(this.#leaving.values())
   }
 
-  #add(spec: EndpointSpec, successorOf: Endpoint | undefined): void {
+  #add(
+    spec: EndpointSpec,
+    plans: ReadonlyMap<string, PreparedVariant>,
+    successorOf: Endpoint | undefined,
+  ): void {
     const { onReady, onFailed } = this.#options
     const endpoint = new Endpoint({
-      ...{ spec, tools: this.tools, queue: this.queue },
+      ...{ spec, plans, tools: this.tools, queue: this.queue },
       ...(successorOf === undefined ? {} : { successorOf: identityOf(successorOf) }),
       onChange: () => {},
       onReady: ({ name }, description) => onReady?.(name, description),
@@ -214,11 +223,16 @@ export class EndpointPool implements Deployments {
     }
   }
 
+  /** One model that was named on the command line is served, whatever an automatic budget says. */
+  get #mayGrow(): boolean {
+    return this.#options.isSingle && this.#catalog.memoryBudgetBytes === null
+  }
+
   #checked(prepared: PreparedVariant): PreparedVariant {
     this.assertFits(prepared.card.id, prepared)
     const { bytes } = this.budget.limit
     const needed = this.budget.reservedBytes + totalBytes(prepared.size)
-    if (this.#options.isSingle && needed > bytes) {
+    if (this.#mayGrow && needed > bytes) {
       this.budget.setLimit({ bytes: needed, reason: 'what the one model takes' })
     }
     return prepared

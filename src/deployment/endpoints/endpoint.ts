@@ -15,7 +15,7 @@ import type { EndpointFacts, VariantFacts } from './facts.ts'
 import type { LoadQueue } from './load-queue.ts'
 import { totalBytes } from './memory-budget.ts'
 import type { EndpointHealth } from './pool-health.ts'
-import type { PoolTools } from './pool-tools.ts'
+import type { PoolTools, PreparedVariant } from './pool-tools.ts'
 import { quantizationWord } from './quantization-word.ts'
 import { ServedVariant } from './served-variant.ts'
 import type { VariantPolicy } from './variant-options.ts'
@@ -26,6 +26,8 @@ export interface EndpointOptions {
   readonly queue: LoadQueue
   /** The endpoint of this name whose place it takes; its id stays. */
   readonly successorOf?: Pick<Endpoint, 'id' | 'createdAt'>
+  /** Plans that were made when the declaration was checked, by variant. */
+  readonly plans: ReadonlyMap<string, PreparedVariant>
   onChange(): void
   onReady(endpoint: Endpoint, description: EngineDescription): void
   onFailed(endpoint: Endpoint, error: Error): void
@@ -166,6 +168,7 @@ export class Endpoint {
     return new ServedVariant({
       ...{ modelId: this.#spec.name, spec, tools, queue },
       policy: () => this.#policyOf(spec),
+      prepared: this.#options.plans.get(spec.name) ?? null,
       plan: (options) => tools.plan(this.#spec, spec, options),
       onChange: () => this.#options.onChange(),
       onReady: (description) => this.#options.onReady(this, description),

@@ -9,7 +9,7 @@
 import { deploymentError } from '../errors.ts'
 import type { CatalogHistory, NewChange } from './catalog-history.ts'
 import type { Endpoint } from './endpoint.ts'
-import type { EndpointPool } from './endpoint-pool.ts'
+import type { CatalogPlans, EndpointPool } from './endpoint-pool.ts'
 import type { AliasSpec, EndpointCatalog, EndpointSpec } from './endpoint-spec.ts'
 import type {
   CatalogChange,
@@ -18,6 +18,8 @@ import type {
   PoolStatus,
   VariantProfile,
 } from './endpoints-admin.ts'
+import type { PreparedVariant } from './pool-tools.ts'
+import type { RestoredCatalog } from './restore-catalog.ts'
 import type { ServedVariant } from './served-variant.ts'
 import { changeKind, endpointChanges, withEndpoint } from './spec-change.ts'
 
@@ -44,6 +46,20 @@ export class PoolAdmin implements EndpointsAdmin {
   constructor(options: PoolAdminOptions) {
     this.#options = options
     this.#fromFile = namesOf(options.pool.catalog)
+  }
+
+  /**
+   * Declare what a server starts with.
+   *
+   * @param restored - of the configuration file and the history
+   * @throws ServingError as for any other change
+   */
+  begin({ before, after }: RestoredCatalog, file: EndpointCatalog, who: string): Promise<void> {
+    return this.#inTurn(async () => {
+      const fromFile = new Set([...namesOf(before), ...namesOf(file)])
+      this.#fromFile = namesOf(file)
+      await this.#change(after, who, { before, fromFile })
+    })
   }
 
   status(): PoolStatus {
@@ -160,7 +176,7 @@ export class PoolAdmin implements EndpointsAdmin {
         aliases: [...read.aliases, ...addedAliases],
       }
       const fromFile = new Set([...this.#fromFile, ...namesOf(read)])
-      const changes = await this.#change(after, who, fromFile)
+      const changes = await this.#change(after, who, { before: catalog, fromFile })
       this.#fromFile = namesOf(read)
       return { changes }
     })
@@ -181,34 +197,42 @@ export class PoolAdmin implements EndpointsAdmin {
   async #change(
     after: EndpointCatalog,
     who: string,
-    fromFile: ReadonlySet<string> = this.#fromFile,
+    { before, fromFile } = { before: this.#pool.catalog, fromFile: this.#fromFile },
   ): Promise<readonly CatalogChange[]> {
     const { pool, history, check } = this.#options
     check(after)
-    await this.#plan(after)
+    const plans = await this.#plan(after)
     const changes = await history.append(
-      changesBetween(pool.catalog, after).map((change) => ({
+      changesBetween(before, after).map((change) => ({
         ...change,
         who,
         origin: fromFile.has(change.name) ? 'file' : 'api',
       })),
     )
-    pool.apply(after)
+    pool.apply(after, plans)
     return changes
   }
 
   /** Whatever is new or another revision, as far as its weights are stored. @throws when one cannot be served */
-  async #plan(after: EndpointCatalog): Promise<void> {
+  async #plan(after: EndpointCatalog): Promise<CatalogPlans> {
     const { tools, catalog } = this.#pool
-    for (const change of endpointChanges(catalog.endpoints, after.endpoints)) {
-      const spec = change.after
+    const plans = new Map<string, Map<string, PreparedVariant>>()
+    for (const { name, before, after: spec } of endpointChanges(
+      catalog.endpoints,
+      after.endpoints,
+    )) {
       if (spec === null) continue
-      if (change.before !== null && changeKind(change.before, spec) === 'policy') continue
+      if (before !== null && changeKind(before, spec) === 'policy') continue
+      const own = new Map<string, PreparedVariant>()
       for (const variant of spec.variants) {
         const prepared = await tools.planStored(spec, variant)
-        if (prepared !== null) this.#pool.assertFits(spec.name, prepared)
+        if (prepared === null) continue
+        this.#pool.assertFits(name, prepared)
+        own.set(variant.name, prepared)
       }
+      plans.set(name, own)
     }
+    return plans
   }
 
   #endpoint(idOrName: string): Endpoint {

@@ -35,9 +35,9 @@ export class ServedVariant implements Resident {
   readonly #scaled: ScaledReplicas
   /** Ends a fetch that is under way. */
   readonly #closing = new AbortController()
-  #phase: VariantPhase = 'new'
+  #phase: VariantPhase
   #reason: string | null = null
-  #prepared: PreparedVariant | null = null
+  #prepared: PreparedVariant | null
   /** Replicas that are wanted. */
   #target = 0
   #readySinceMs = 0
@@ -53,6 +53,8 @@ export class ServedVariant implements Resident {
     const { timer, clock } = tools
     this.spec = options.spec
     this.#options = options
+    this.#prepared = options.prepared
+    this.#phase = options.prepared === null ? 'new' : 'cold'
     this.#backoff = new RetryBackoff({
       ...{ clock, timer },
       chance: () => tools.chance(),

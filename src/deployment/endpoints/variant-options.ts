@@ -23,6 +23,8 @@ export interface VariantOptions {
   readonly tools: PoolTools
   readonly queue: LoadQueue
   policy(): VariantPolicy
+  /** Its plan, where it was made when the declaration was checked. */
+  readonly prepared: PreparedVariant | null
   plan(options: PlanOptions): Promise<PreparedVariant>
   /** Its phase or its replicas changed. */
   onChange(): void

@@ -11,7 +11,7 @@
  *
  *   any ─▶ closed: its last process has ended and nothing starts it again
  *
- * new, preparing, cold: no process, nothing reserved. loading: waits for memory, or its replicas start. ready: at least
+ * new, preparing, cold: no process, nothing reserved; a variant whose weights were there when it was declared begins cold. loading: waits for memory, or its replicas start. ready: at least
  * one replica answers. draining: takes nothing new, ends with its last request. failed: gave its memory back, refuses
  * until its back-off is over.
  */

@@ -64,10 +64,21 @@ async function names(): Promise<readonly string[]> {
 }
 
 describe('create', () => {
+  it('is PENDING while its weights are fetched, and holds up no other', async () => {
+    machine.isStored = false
+    machine.planMs = 5000
+    expect(await admin.create(spec('middle'), 'alice')).toMatchObject({ state: 'PENDING' })
+    const other = ask(pool, 'small', { maxTokens: 1 })
+    await machine.advance(4000)
+    expect(other.end).toBe('done')
+    expect(() => pool.find('middle')).toThrow(/not ready: its weights are looked up/)
+    await machine.advance(2000)
+    expect(admin.get('middle')).toMatchObject({ state: 'STARTED' })
+    expect(pool.find('middle')?.id).toBe('middle')
+  })
+
   it('serves the new endpoint and writes who did it', async () => {
     const created = await admin.create(spec('middle'), 'alice')
-    expect(created).toMatchObject({ state: 'PENDING', replicas: [], numOpenRequests: 0 })
-    await settle()
     expect(admin.get(created.id)).toMatchObject({ state: 'STARTED', reason: null, variant: null })
     const asked = ask(pool, 'middle', { maxTokens: 1 })
     await machine.advance(2000)
@@ -301,5 +312,25 @@ describe('status', () => {
       numLoading: 1,
       endpoints: [{ state: 'STARTED', numOpenRequests: 1, replicas: [{ state: 'starting' }] }],
     })
+  })
+})
+
+describe('a start', () => {
+  it('serves the file and what was created over the API, and writes down what the file has changed', async () => {
+    start([])
+    const before = { ...pool.catalog, endpoints: [spec('small'), spec('middle')] }
+    const restored = {
+      before,
+      after: { ...before, endpoints: [spec('small', { isPinned: true }), spec('middle')] },
+      created: new Map(),
+    }
+    await admin.begin(restored, { ...before, endpoints: [spec('small')] }, 'config file')
+    expect([...pool.endpoints.keys()]).toEqual(['small', 'middle'])
+    expect((await admin.history()).map(({ name, origin }) => [name, origin])).toEqual([
+      ['small', 'file'],
+    ])
+    file = { ...before, endpoints: [] }
+    await admin.reload('SIGHUP')
+    expect([...pool.endpoints.keys()]).toEqual(['middle'])
   })
 })

@@ -66,5 +66,6 @@ describe('zero data retention', () => {
 
 it('a model that is served alone is a catalog that could be declared', () => {
   const single = singleCatalog('./model.gguf', ['model', 'gpt-4o-mini'], config())
-  expect(checkCatalog(single)).toEqual([])
+  const catalog = { memoryBudgetBytes: null, maxConcurrentLoads: 1, ...single }
+  expect(checkCatalog(catalog)).toEqual([])
 })
