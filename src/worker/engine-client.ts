@@ -12,8 +12,11 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import type { WireError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
+import { AdapterAnswers } from './adapter-answers.ts'
+import { workerError } from './errors.ts'
 import { LineForwarder } from './line-forwarder.ts'
 import type {
+  AdapterSpec,
   EngineDescription,
   EngineOptions,
   EngineStats,
@@ -67,6 +70,7 @@ export class EngineClient<Listener extends UpdateListener> {
   readonly #child: ChildProcess
   readonly #lines: LineForwarder
   readonly #listeners = new Map<SequenceId, Listener>()
+  readonly #adapterAnswers = new AdapterAnswers()
   #adds: SequenceSpec[] = []
   #cancels: SequenceId[] = []
   #isFlushing = false
@@ -118,6 +122,16 @@ export class EngineClient<Listener extends UpdateListener> {
     this.#flushSoon()
   }
 
+  /** @throws ServingError what the engine says of the adapter, or WORKER_ENGINE_DIED */
+  loadAdapter(adapter: AdapterSpec): Promise<void> {
+    return this.#askOfAdapter(adapter.slot, { type: 'load-adapter', adapter })
+  }
+
+  /** @throws ServingError WORKER_ADAPTER_IN_USE, WORKER_ENGINE_DIED */
+  unloadAdapter(slot: number): Promise<void> {
+    return this.#askOfAdapter(slot, { type: 'unload-adapter', slot })
+  }
+
   ping(nonce: number): void {
     this.#send({ type: 'ping', nonce })
   }
@@ -157,6 +171,13 @@ export class EngineClient<Listener extends UpdateListener> {
     this.#send({ type: 'work', add, cancel })
   }
 
+  #askOfAdapter(slot: number, message: ToEngine): Promise<void> {
+    if (this.#hasEnded) return Promise.reject(deathOf('it had ended'))
+    const answer = this.#adapterAnswers.next(slot)
+    this.#send(message)
+    return answer
+  }
+
   #send(message: ToEngine): void {
     // A process that could not be made, or is going, has no channel; `close` or `error` tells of it.
     if (!this.#child.connected) return
@@ -173,6 +194,9 @@ export class EngineClient<Listener extends UpdateListener> {
       case 'step':
         for (const update of message.updates) this.#give(update)
         this.#events.onStep(message.stats)
+        break
+      case 'adapter':
+        this.#adapterAnswers.settle(message)
         break
       case 'pong':
         this.#events.onPong(message.nonce, message.stats)
@@ -216,8 +240,13 @@ export class EngineClient<Listener extends UpdateListener> {
     this.#listeners.clear()
     const said = this.#failure === null ? exit : `${exit}: ${this.#failure.message}`
     const reason = this.#killReason ?? said
+    this.#adapterAnswers.rejectAll(deathOf(reason))
     this.#events.onEnd({ reason, error: this.#failure, lastWords: this.#lines.lastWords, lost })
   }
+}
+
+function deathOf(reason: string) {
+  return workerError('WORKER_ENGINE_DIED', { details: { reason, retryAfterSeconds: 1 } })
 }
 
 function exitReason(code: number | null, signal: NodeJS.Signals | null): string {

@@ -13,6 +13,7 @@
 
 import { invariant, ServingError } from '../base/errors.ts'
 import type { EngineCoreStats } from '../engine/updates.ts'
+import type { AdapterMessage } from './adapter-desk.ts'
 import type { EngineStats, FromEngine, SequenceSpec, SequenceUpdate, ToEngine } from './messages.ts'
 
 /** The part of `EngineCore` that the loop drives. */
@@ -45,7 +46,7 @@ export class EngineLoop {
   }
 
   /** Act on a message at once; any time. */
-  accept(message: ToEngine): void {
+  accept(message: Exclude<ToEngine, AdapterMessage>): void {
     switch (message.type) {
       case 'work':
         for (const spec of message.add) this.#add(spec)

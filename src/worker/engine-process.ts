@@ -11,6 +11,7 @@
 
 import { systemClock } from '../base/clock.ts'
 import { ServingError, type WireError } from '../base/errors.ts'
+import { AdapterDesk } from './adapter-desk.ts'
 import { EngineLoop } from './engine-loop.ts'
 import { workerError } from './errors.ts'
 import { loadEngine } from './load-engine.ts'
@@ -30,6 +31,7 @@ let trace: (action: TraceAction) => TraceAnswer = () => ({
   file: null,
   reason: 'the engine is loading',
 })
+let desk: AdapterDesk | null = null
 /** What came while the engine was being loaded. */
 const early: ToEngine[] = []
 
@@ -42,14 +44,14 @@ process.on('uncaughtException', (error) => fail(error, EXIT_BROKEN))
 process.on('message', (message: ToEngine) => {
   if (message.type === 'start') void run(message.options)
   else if (message.type === 'trace') void send({ type: 'traced', answer: trace(message.action) })
-  else if (loop !== null) loop.accept(message)
+  else if (loop !== null) accept(loop, message)
   else if (message.type === 'stop') process.exit(0)
   else early.push(message)
 })
 
 async function run(options: EngineOptions): Promise<void> {
   try {
-    const { core, close, description } = await loadEngine(
+    const { core, executor, close, description } = await loadEngine(
       options,
       (stage, fraction) => void send({ type: 'progress', stage, fraction }),
       systemClock,
@@ -58,11 +60,16 @@ async function run(options: EngineOptions): Promise<void> {
     )
     loop = new EngineLoop(core, { send, rssBytes })
     trace = (action) => switchTrace(core, options.traceFolder, action)
+    desk = new AdapterDesk({
+      slots: executor.adapters,
+      usesAdapter: (slot) => core.usesAdapter(slot),
+      send,
+    })
     if (options.traceFolder !== undefined) {
       switchTraceBySignal(core, options.traceFolder, (line) => process.stderr.write(`${line}\n`))
     }
     await send({ type: 'ready', description })
-    for (const message of early.splice(0)) loop.accept(message)
+    for (const message of early.splice(0)) accept(loop, message)
     await loop.run()
     await core.keepCache(systemClock.nowMs() + KEEP_CACHE_MS)
     await close()
@@ -71,6 +78,11 @@ async function run(options: EngineOptions): Promise<void> {
   } catch (error) {
     fail(error, loop === null ? EXIT_CANNOT_LOAD : EXIT_BROKEN)
   }
+}
+
+function accept(engineLoop: EngineLoop, message: ToEngine): void {
+  if (message.type === 'load-adapter' || message.type === 'unload-adapter') desk?.accept(message)
+  else engineLoop.accept(message)
 }
 
 /** Exiting drops what is not written yet. */

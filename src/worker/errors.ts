@@ -30,6 +30,18 @@ const table = {
     message:
       'the engine process ended {numFailures} times in a row, last because {reason}; its last words: {lastWords}; mend the cause and start again',
   },
+  WORKER_ADAPTER_IN_USE: {
+    status: 409,
+    retryable: true,
+    message:
+      'expected no sequence of the adapter in slot {slot} inside the engine, but one still runs; unload it when its answers have ended',
+  },
+  WORKER_ADAPTERS_UNSUPPORTED: {
+    status: 422,
+    retryable: false,
+    message:
+      '{folder}: expected a model whose graph is made here, got an exported graph, which computes as it was exported; serve the safetensors folder or GGUF file of the base',
+  },
   WORKER_STOPPED: {
     status: 503,
     retryable: true,

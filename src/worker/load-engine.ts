@@ -9,7 +9,8 @@ import { EngineCore } from '../engine/engine-core.ts'
 import type { OpenedExecutor } from '../execution/executor-facts.ts'
 import type { DiskTier } from '../execution/kv-disk/disk-tier.ts'
 import { openDiskTier } from '../execution/kv-disk/open-disk-tier.ts'
-import type { EngineDescription, EngineOptions } from './messages.ts'
+import { loadAdapter } from './adapter-desk.ts'
+import type { AdapterOutcome, EngineDescription, EngineOptions } from './messages.ts'
 import { planDraftOpening } from './open-draft.ts'
 import { type ExecutorOpening, openExecutor } from './open-executor.ts'
 
@@ -68,9 +69,10 @@ export async function loadEngine(
     onProgress('session', 1)
     const { numBlocks, blockSize, vocabSize } = executor.limits
     const sizes = { vocabSize, maxContextTokens, numBlocks, blockSize }
+    const adapters = await loadAdapters(executor, options, onWarning)
     const loadMs = clock.nowMs() - startMs
     const blocksThread = !executor.capabilities.answersWhileComputing
-    const description = { modelType, ...sizes, ...executor.facts, blocksThread, loadMs }
+    const description = { modelType, ...sizes, ...executor.facts, blocksThread, adapters, loadMs }
     const draftExecutor = drafted?.executor ?? null
     return { core, executor, tier, draftExecutor, description, close }
   } catch (cause) {
@@ -84,6 +86,20 @@ function draftFailure(onWarning: (message: string) => void): (reason: string) =>
     onWarning(
       `the draft model failed (${reason}): answers go on without its guesses until a restart`,
     )
+}
+
+async function loadAdapters(
+  { adapters: slots }: OpenedExecutor,
+  { adapters = [] }: EngineOptions,
+  onWarning: (message: string) => void,
+): Promise<readonly AdapterOutcome[]> {
+  const outcomes: AdapterOutcome[] = []
+  for (const adapter of adapters) {
+    const outcome = await loadAdapter(slots, adapter)
+    if (outcome.error !== null) onWarning(`an adapter is not loaded: ${outcome.error.message}`)
+    outcomes.push(outcome)
+  }
+  return outcomes
 }
 
 /** Nobody outside can know which blocks share a bucket of the prefix cache. */

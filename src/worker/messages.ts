@@ -9,6 +9,7 @@ import type { KvDtype } from '../base/kv-dtype.ts'
 import type { WeightsChoice } from '../base/weights-choice.ts'
 import type { SchedulingOptions } from '../engine/scheduling-options.ts'
 import type { EngineCoreStats, SequenceSpec, SequenceUpdate } from '../engine/updates.ts'
+import type { AdapterSource } from '../execution/executor-facts.ts'
 
 /** The engine defines what it takes and tells; rooms above the worker know these types from here. */
 export type { ServiceTier } from '../engine/service-tier.ts'
@@ -19,6 +20,15 @@ export type {
   SequenceTiming,
   SequenceUpdate,
 } from '../engine/updates.ts'
+
+/** An adapter to hold, in a slot that sequences name. */
+export type { AdapterSource as AdapterSpec } from '../execution/executor-facts.ts'
+
+/** What came of loading or unloading; `null` = it was done. */
+export interface AdapterOutcome {
+  readonly slot: number
+  readonly error: WireError | null
+}
 
 /** Everything that an engine process is told once, at start. All values are decided; nothing in here says auto. */
 export interface EngineOptions {
@@ -54,6 +64,8 @@ export interface EngineOptions {
   readonly scheduling: SchedulingOptions
   /** A smaller checkpoint of the same vocabulary that guesses; its KV comes out of `kvMemoryBytes`, token for token. */
   readonly draft?: Pick<EngineOptions, 'checkpointPath' | 'packs' | 'weights'>
+  /** Loaded before it is ready; one that cannot be is told of, and does not keep the engine from starting. */
+  readonly adapters?: readonly AdapterSource[]
   /** Where step traces are written; without it SIGUSR2 is ignored. */
   readonly traceFolder?: string
 }
@@ -65,6 +77,8 @@ export type ToEngine =
       readonly add: readonly SequenceSpec[]
       readonly cancel: readonly SequenceId[]
     }
+  | { readonly type: 'load-adapter'; readonly adapter: AdapterSource }
+  | { readonly type: 'unload-adapter'; readonly slot: number }
   | { readonly type: 'ping'; readonly nonce: number }
   | { readonly type: 'trace'; readonly action: TraceAction }
   | { readonly type: 'stop' }
@@ -98,6 +112,8 @@ export interface EngineDescription {
   readonly ortVersion: string
   /** Whether pings wait while the model computes; the watchdog has more patience then. */
   readonly blocksThread: boolean
+  /** Of the options' adapters, one each. */
+  readonly adapters: readonly AdapterOutcome[]
   readonly loadMs: number
 }
 
@@ -109,6 +125,7 @@ export type FromEngine =
       readonly updates: readonly SequenceUpdate[]
       readonly stats: EngineStats
     }
+  | ({ readonly type: 'adapter' } & AdapterOutcome)
   | { readonly type: 'pong'; readonly nonce: number; readonly stats: EngineStats }
   | { readonly type: 'traced'; readonly answer: TraceAnswer }
   | { readonly type: 'failed'; readonly error: WireError }

@@ -17,6 +17,7 @@ import type { SequenceId } from '../base/ids.ts'
 import { EngineClient, type EngineEnd } from './engine-client.ts'
 import { workerError } from './errors.ts'
 import type {
+  AdapterSpec,
   EngineDescription,
   EngineOptions,
   EngineStats,
@@ -25,6 +26,7 @@ import type {
   TraceAction,
   TraceAnswer,
 } from './messages.ts'
+import { failuresOf, ReplicaAdapters } from './replica-adapters.ts'
 import { DEFAULT_RESTART_SETTINGS, RestartPolicy, type RestartSettings } from './restart-policy.ts'
 import { systemTimer, type Timer } from './timer.ts'
 import { DEFAULT_WATCHDOG_SETTINGS, Watchdog, type WatchdogSettings } from './watchdog.ts'
@@ -70,6 +72,8 @@ export interface SupervisorOptions {
   /** A line that the engine process wrote, for the log. */
   readonly onLog?: (line: string) => void
   readonly onStateChange?: (status: SupervisorStatus) => void
+  /** An adapter could not be loaded as the engine started. */
+  readonly onAdapterFailed?: (slot: number, error: ServingError) => void
   /** After each step, for metrics. */
   readonly onStats?: (stats: EngineStats) => void
 }
@@ -86,6 +90,7 @@ export class ReplicaSupervisor {
   readonly #clock: Clock
   readonly #timer: Timer
   readonly #policy: RestartPolicy
+  readonly #adapters: ReplicaAdapters
   #state: SupervisorState = 'stopped'
   #stateSinceMs: number
   #reason: string | null = 'it has not been started'
@@ -111,6 +116,7 @@ export class ReplicaSupervisor {
     const chance = options.chance ?? Math.random
     this.#policy = new RestartPolicy(options.restart ?? DEFAULT_RESTART_SETTINGS, chance)
     this.#stateSinceMs = this.#clock.nowMs()
+    this.#adapters = new ReplicaAdapters(options.engine.adapters ?? [])
   }
 
   /** Start the engine process; call once. Resolves when it is ready for the first time, rejects when it never will be. */
@@ -150,6 +156,20 @@ export class ReplicaSupervisor {
       this.#traces.push({ resolve, reject })
       client.trace(action)
     })
+  }
+
+  /**
+   * Hold an adapter, in this process and in every later one. Resolves when the process that runs has it, or there is none.
+   *
+   * @throws ServingError what is wrong with its files; it is not held then
+   */
+  loadAdapter(adapter: AdapterSpec): Promise<void> {
+    return this.#adapters.load(adapter, this.#client)
+  }
+
+  /** Hold it no more. @throws ServingError WORKER_ADAPTER_IN_USE */
+  unloadAdapter(slot: number): Promise<void> {
+    return this.#adapters.unload(slot, this.#client)
   }
 
   status(): SupervisorStatus {
@@ -192,7 +212,8 @@ export class ReplicaSupervisor {
 
   #launch(state: SupervisorState, reason: string): void {
     this.#setState(state, reason)
-    const { entryPath, engine, environment = {} } = this.#options
+    const { entryPath, environment = {} } = this.#options
+    const engine = { ...this.#options.engine, adapters: this.#adapters.all() }
     const client: Client = new EngineClient(
       { entryPath, engine, environment },
       {
@@ -238,6 +259,9 @@ export class ReplicaSupervisor {
       { clock: this.#clock, timer: this.#timer },
       (reason) => client.kill(reason),
     )
+    for (const { slot, error } of failuresOf(description.adapters)) {
+      this.#options.onAdapterFailed?.(slot, error)
+    }
     this.#setState('ready', null)
     this.#started?.resolve(description)
   }
