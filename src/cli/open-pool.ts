@@ -8,6 +8,7 @@ import type { Logger } from 'pino'
 import { loadNative } from '../../native/loader.ts'
 import { systemClock } from '../base/clock.ts'
 import type { LoadedConfig } from '../config/load-config.ts'
+import { Adapters } from '../deployment/adapters/adapters.ts'
 import type { CatalogHistory } from '../deployment/endpoints/catalog-history.ts'
 import { assertCatalog } from '../deployment/endpoints/check-catalog.ts'
 import { EndpointPool, type PoolOptions } from '../deployment/endpoints/endpoint-pool.ts'
@@ -108,7 +109,14 @@ export function poolKit(surroundings: PoolSurroundings): PoolKit {
 }
 
 function poolTools(
-  { metrics, logger, traces, onProgress, onLaunched }: PoolSurroundings & Pick<PoolKit, 'traces'>,
+  {
+    loaded,
+    metrics,
+    logger,
+    traces,
+    onProgress,
+    onLaunched,
+  }: PoolSurroundings & Pick<PoolKit, 'traces'>,
   planner: PoolPlanner,
   planOwn: (endpoint: EndpointSpec) => PreparedVariant | null,
 ): PoolTools {
@@ -117,6 +125,7 @@ function poolTools(
   return {
     clock: systemClock,
     timer: systemTimer,
+    adapters: new Adapters(loaded.config.adapters, systemClock),
     probe: DEFAULT_PROBE_SETTINGS,
     version,
     chance: Math.random,
@@ -125,12 +134,13 @@ function poolTools(
       planOwn(endpoint) ?? planner.plan(endpoint, variant, options),
     planStored: async (endpoint, variant) =>
       planOwn(endpoint) ?? planner.planStored(endpoint, variant),
-    createReplica: ({ engine, modelId, index, onStateChange }) => {
+    createReplica: ({ engine, modelId, index, onStateChange, onAdapterFailed }) => {
       onLaunched?.()
       return superviseReplica(engine, {
         ...{ modelId, index, metrics, traces, onProgress },
         entryPath: join(root, 'dist', 'src', 'worker', 'engine-process.js'),
         onLog: (line) => logger.warn({ modelId, replica: index }, `engine: ${line}`),
+        ...(onAdapterFailed === undefined ? {} : { onAdapterFailed }),
         onStateChange: (status) => {
           logStateChange(logger, { modelId, replica: index }, status)
           onStateChange(status)

@@ -8,6 +8,8 @@ import type { Logger } from 'pino'
 import { systemClock } from '../base/clock.ts'
 import type { LoadedConfig } from '../config/load-config.ts'
 import type { AuditConfig, Choice, RuntimeConfig } from '../config/runtime-config.ts'
+import { AdapterNames, ConfinedAdapters } from '../deployment/adapters/adapter-admin.ts'
+import { loadModules } from '../deployment/adapters/start-modules.ts'
 import type { EndpointCatalog } from '../deployment/endpoints/endpoint-spec.ts'
 import type { EndpointsAdmin } from '../deployment/endpoints/endpoints-admin.ts'
 import { createMetrics, type Metrics } from '../metrics/metrics.ts'
@@ -87,6 +89,10 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       config: serverConfig(config, version),
       administration: {
         endpoints: admin,
+        adapters: new ConfinedAdapters(
+          new AdapterNames(pool, pool.tools.adapters),
+          config.adapters.runtimeFolder,
+        ),
         machine: machineFacts(start.loaded),
         traces,
         nowMs: () => systemClock.wallMs(),
@@ -95,7 +101,8 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
     })
     const address = await listen(server, config.server)
     const report = served.report(version, choices)
-    const ready = served.readyLine(address)
+    const modules = loadModules(pool.tools.adapters, config.adapters, [...pool.endpoints.keys()])
+    const ready = Promise.all([served.readyLine(address), modules]).then(([line]) => line)
     // Whoever waits for it hears of a failure; until then it must not count as unheard.
     ready.catch(() => {})
     const stop = async (graceMs: number): Promise<void> => {

@@ -34,6 +34,10 @@ export interface OptionValues {
   readonly 'engine.prefixCache': 'on' | 'off'
   readonly 'engine.targetItl': typeof AUTO | 'off' | number
   readonly 'engine.draftTokens': number
+  readonly 'adapters.modules': readonly string[]
+  readonly 'adapters.maxLoras': number
+  readonly 'adapters.maxRank': number
+  readonly 'adapters.runtimeFolder': string
   readonly 'admission.maxQueue': number
   readonly 'server.host': string
   readonly 'server.port': number
@@ -75,6 +79,7 @@ const weightFormat = Type.Union([
 ])
 const FORMATS = '"source", "f32", "bf16", "f16", "int8", "int4" or auto'
 const override = Type.String({ pattern: '^[^,]+=\\s*(?:source|f32|bf16|f16|int8|int4)$' })
+const loraModule = Type.String({ pattern: '^[^,=]+=[^,]+$', maxLength: 4096 })
 const name = Type.String({ minLength: 1, maxLength: 200, pattern: '^\\S(?:.*\\S)?$' })
 
 export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
@@ -277,6 +282,30 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<OptionValues[K]> } = {
     env: 'INGOT_DRAFT_TOKENS',
     expected: 'an integer, 0 to 64',
     help: 'tokens guessed for a sequence in one step at most, from text that it repeats or by --draft-model; 0 = none. Never changes an answer',
+  }),
+  'adapters.modules': option(Type.Array(loraModule, { maxItems: 1024 }), 'names', [], {
+    flag: '--lora-modules <list>',
+    env: 'INGOT_LORA_MODULES',
+    expected: 'NAME=FOLDER with commas between them, such as sql=./sql-adapter',
+    help: 'LoRA adapters to load at the start, folders as PEFT saves them; requests name one as model:NAME. ENDPOINT:NAME=FOLDER where several models are served',
+  }),
+  'adapters.maxLoras': option(integer(1, 1024), 'integer', 8, {
+    flag: '--max-loras <number>',
+    env: 'INGOT_MAX_LORAS',
+    expected: 'an integer, 1 to 1024',
+    help: 'LoRA adapters that a model may have loaded at once; each takes the memory of its matrices',
+  }),
+  'adapters.maxRank': option(integer(1, 4096), 'integer', 64, {
+    flag: '--max-lora-rank <number>',
+    env: 'INGOT_MAX_LORA_RANK',
+    expected: 'an integer, 1 to 4096',
+    help: 'largest rank of a LoRA adapter; larger ones are refused',
+  }),
+  'adapters.runtimeFolder': option(Type.String({ minLength: 1 }), 'text', 'off', {
+    flag: '--runtime-lora-folder <folder>',
+    env: 'INGOT_RUNTIME_LORA_FOLDER',
+    expected: 'a folder, or "off"',
+    help: 'folder whose LoRA adapters administrators may load and unload over HTTP while the server runs; off = none',
   }),
   'admission.maxQueue': option(integer(0, 1_000_000), 'integer', 256, {
     flag: '--max-queue <number>',

@@ -9,7 +9,7 @@ import { configError } from './errors.ts'
 import type { Hardware } from './hardware.ts'
 import { AUTO, formatBytes, type Option, type Origin, readValue } from './option.ts'
 import { OPTION_KEYS, OPTIONS, type OptionKey, type OptionValues } from './options.ts'
-import type { Choice, EngineConfig, RuntimeConfig } from './runtime-config.ts'
+import type { AdaptersConfig, Choice, EngineConfig, RuntimeConfig } from './runtime-config.ts'
 import type { WrittenValues } from './sources.ts'
 
 export interface ConfigInputs {
@@ -70,6 +70,7 @@ export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
       environment,
     },
     engine: engineConfig(get, decide, inputs.hardware),
+    adapters: adaptersConfig(get, folder),
     admission: { maxQueuedSequences: get('admission.maxQueue') },
     server: {
       host: get('server.host'),
@@ -105,6 +106,20 @@ function weightsChoice(get: Get, decide: Decide): WeightsChoice {
     group: open(get('model.weightsGroup')),
     symmetry: open(get('model.weightsSymmetry')),
     overrides: get('model.weightsOverrides').flatMap((text) => parseWeightOverride(text) ?? []),
+  }
+}
+
+function adaptersConfig(get: Get, folder: string): AdaptersConfig {
+  const runtimeFolder = get('adapters.runtimeFolder')
+  return {
+    modules: get('adapters.modules').map((text) => {
+      const equals = text.indexOf('=')
+      const path = text.slice(equals + 1).trim()
+      return { name: text.slice(0, equals).trim(), folder: resolve(folder, path) }
+    }),
+    maxLoras: get('adapters.maxLoras'),
+    maxRank: get('adapters.maxRank'),
+    runtimeFolder: runtimeFolder === 'off' ? null : resolve(folder, runtimeFolder),
   }
 }
 

@@ -53,6 +53,15 @@ export interface EngineConfig {
   readonly scheduling: SchedulingConfig
 }
 
+export interface AdaptersConfig {
+  /** Loaded at the start; `name` may begin with an endpoint's and a colon. Folders are absolute. */
+  readonly modules: readonly { readonly name: string; readonly folder: string }[]
+  readonly maxLoras: number
+  readonly maxRank: number
+  /** Absolute; what may be loaded over HTTP, `null` = nothing. */
+  readonly runtimeFolder: string | null
+}
+
 export interface AdmissionConfig {
   readonly maxQueuedSequences: number
 }
@@ -93,6 +102,7 @@ export interface RuntimeConfig {
   readonly model: ModelConfig
   readonly store: StoreConfig
   readonly engine: EngineConfig
+  readonly adapters: AdaptersConfig
   readonly admission: AdmissionConfig
   readonly server: ListenConfig
   readonly audit: AuditConfig

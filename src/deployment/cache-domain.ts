@@ -1,5 +1,6 @@
 /**
- * Which requests may find each other's cached prompt beginnings: those of one principal with one `cache_salt`. A hit can
+ * Which requests may find each other's cached prompt beginnings: those of one principal with one `cache_salt`,
+ * answered by one adapter or by none. A hit can
  * be seen in the answer's timing, so a domain is also what one caller can learn about another's prompts: nothing.
  *
  * `prompt_cache_key` opens and closes nothing here: it only says which requests should meet the same replica's cache.
@@ -10,12 +11,17 @@
 import { createHash } from 'node:crypto'
 import type { GenerationRequest } from './generation.ts'
 
-/** 128 bits of SHA-256 over both, each with its length before it, so that no two pairs are one text. */
-export function cacheDomain({
-  principal,
-  cacheSalt,
-}: Pick<GenerationRequest, 'principal' | 'cacheSalt'>): Int32Array {
-  const digest = digestOf([principal, cacheSalt ?? ''])
+/**
+ * 128 bits of SHA-256 over all, each with its length before it, so that no two requests' are one text.
+ *
+ * @param adapterDigest - keys and values are those of this adapter; `null` = none
+ */
+export function cacheDomain(
+  { principal, cacheSalt }: Pick<GenerationRequest, 'principal' | 'cacheSalt'>,
+  adapterDigest: string | null = null,
+): Int32Array {
+  const adapter = adapterDigest === null ? [] : [adapterDigest]
+  const digest = digestOf([principal, cacheSalt ?? '', ...adapter])
   return Int32Array.from({ length: 4 }, (_, word) => digest.readInt32LE(4 * word))
 }
 

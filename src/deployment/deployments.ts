@@ -54,6 +54,14 @@ export interface ModelCard {
   readonly vocabSize: number
   /** Whether the checkpoint carries a chat template; chat requests are refused (400) when it does not. */
   readonly hasChatTemplate: boolean
+  /** Of a base with an adapter, which has a card of its own; absent = the base itself. */
+  readonly adapter?: {
+    readonly name: string
+    /** `sha256:` and 64 hex digits, see `digestAdapter`. */
+    readonly digest: string
+    /** Id of the base. */
+    readonly parent: string
+  }
 }
 
 /** `degraded`: answers, but with fewer replicas than asked for. `down`: no replica, and none is starting. */

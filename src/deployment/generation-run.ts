@@ -23,12 +23,22 @@ import type { Admission } from './admission.ts'
 import { affinityKey, cacheDomain } from './cache-domain.ts'
 import { ChoiceStream } from './choice-stream.ts'
 import { EventQueue } from './event-queue.ts'
-import type { GenerationEvent, GenerationRequest, TokenLogprob } from './generation.ts'
+import type {
+  GenerationEvent,
+  GenerationRequest,
+  StartedAdapter,
+  TokenLogprob,
+} from './generation.ts'
 import { answerLimit, makePrompt } from './prompt.ts'
 import type { ReplicaSequences, SequenceListener } from './replica.ts'
 import { tokenLogprob } from './token-logprob.ts'
 
-/** What all requests of a deployment share. */
+/** The adapter that answers, and where the engine has it. */
+export interface RunAdapter extends StartedAdapter {
+  readonly slot: number
+}
+
+/** What all requests of a deployment share, or of one of its adapters. */
 export interface RunTools {
   readonly modelId: string
   readonly tokenizer: Tokenizer
@@ -42,7 +52,7 @@ export interface RunTools {
   /** For requests that name no seed. */
   drawSeed(): bigint
   /** Known once the replica is ready. @throws ServingError 503 before that, and while draining */
-  assertReady(): { readonly systemFingerprint: string }
+  assertReady(): { readonly systemFingerprint: string; readonly adapter: RunAdapter | null }
   /** The reader asked for its first event. */
   onStarted(run: GenerationRun): void
   /** The run holds no sequence any more; may be said more than once. */
@@ -124,8 +134,8 @@ export class GenerationRun implements SequenceListener {
       const stops = new StopStrings(this.#request.stop)
       const prompt = await makePrompt(this.#request.input, this.#tools)
       if (this.events.isClosed) return
-      const { systemFingerprint } = this.#tools.assertReady()
-      const specs = this.#makeChoices(prompt.tokenIds, stops)
+      const { systemFingerprint, adapter } = this.#tools.assertReady()
+      const specs = this.#makeChoices(prompt.tokenIds, stops, adapter)
       admission.admit(specs.length)
       for (const { id } of specs) this.#live.add(id)
       try {
@@ -138,6 +148,7 @@ export class GenerationRun implements SequenceListener {
         type: 'started',
         modelId: this.#tools.modelId,
         systemFingerprint,
+        ...(adapter === null ? {} : { adapter: startedAdapter(adapter) }),
         promptTokenIds: prompt.tokenIds,
         promptText: prompt.text,
       })
@@ -148,7 +159,7 @@ export class GenerationRun implements SequenceListener {
     }
   }
 
-  #makeChoices(promptIds: Int32Array, stops: StopStrings) {
+  #makeChoices(promptIds: Int32Array, stops: StopStrings, adapter: RunAdapter | null) {
     const { numChoices, input, sampling } = this.#request
     const { serviceTier, principal, maxQueueMs } = this.#request
     const { tokenizer, maxContextTokens } = this.#tools
@@ -160,7 +171,7 @@ export class GenerationRun implements SequenceListener {
       maxContextTokens,
     )
     const { minTokens } = sampling
-    const domain = cacheDomain(this.#request)
+    const domain = cacheDomain(this.#request, adapter?.digest ?? null)
     const affinity = affinityKey(this.#request)
     let firstId: SequenceId | null = null
     return Array.from({ length: numChoices }, (_, choice) => {
@@ -177,6 +188,7 @@ export class GenerationRun implements SequenceListener {
       const shared = {
         ...(choice === 0 ? {} : { leader: firstId }),
         ...(affinity === null ? {} : { cacheKey: affinity }),
+        ...(adapter === null ? {} : { adapter: adapter.slot }),
       }
       const own = { id, choice, promptIds, params, cacheDomain: domain, ...shared }
       return { ...own, tier: serviceTier, tenant: principal, maxQueueMs }
@@ -277,4 +289,8 @@ export class GenerationRun implements SequenceListener {
     this.#signal.removeEventListener('abort', this.#abort)
     if (this.#live.size === 0) this.#tools.onEnded(this)
   }
+}
+
+function startedAdapter({ name, digest, servingConfigDigest }: RunAdapter): StartedAdapter {
+  return { name, digest, servingConfigDigest }
 }

@@ -32,6 +32,8 @@ export interface GenerationRequest {
   readonly id: RequestId
   /** The model name or alias as the caller wrote it. */
   readonly requestedModel: string
+  /** Name of the base's adapter that answers; set where names are resolved. Absent = none. */
+  readonly adapter?: string
   /** Who asks: the bearer token's principal or the local default. */
   readonly principal: string
   readonly input: GenerationInput
@@ -89,6 +91,15 @@ export interface GenerationTiming {
   readonly totalMs: number
 }
 
+/** The adapter that answers, as it was when the request began. */
+export interface StartedAdapter {
+  readonly name: string
+  /** `sha256:` and 64 hex digits. */
+  readonly digest: string
+  /** Of base and adapter together. */
+  readonly servingConfigDigest: string
+}
+
 /** Events come in this order: (`waiting`), `started`, (`prompt-logprobs`), deltas, one `finished` a choice, one `done`. */
 export type GenerationEvent =
   /** It is held while its model is being loaded: a streaming route sends its headers now, so that nobody gives up. */
@@ -97,6 +108,8 @@ export type GenerationEvent =
       readonly type: 'started'
       readonly modelId: string
       readonly systemFingerprint: string
+      /** Absent = the base alone. */
+      readonly adapter?: StartedAdapter
       readonly promptTokenIds: Int32Array
       readonly promptText: string | null
       /** Absent where the server has one model and nothing to choose. */

@@ -4,13 +4,17 @@
  *
  * I1 once `drain` was called nothing is admitted; when it resolves nothing is open.
  * I2 the card never changes.
+ * I3 a request names an adapter only where there is a table of them.
  */
 
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
+import { invariant } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type { ChatTemplate } from '../text/chat-template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
+import { adapterCard } from './adapters/adapter-card.ts'
+import type { AdapterTable } from './adapters/adapter-table.ts'
 import { Admission } from './admission.ts'
 import type { ModelCard, ReplicaHealth } from './deployments.ts'
 import { deploymentError } from './errors.ts'
@@ -26,6 +30,8 @@ export interface ModelDeploymentOptions {
   readonly tokenizer: Tokenizer
   readonly template: Pick<ChatTemplate, 'render'>
   readonly replicas: ReplicaGroup
+  /** That its replicas hold; absent = none ever. */
+  readonly adapters?: AdapterTable
   /** Of one replica. */
   readonly maxNumSeqs: number
   readonly maxQueuedSequences: number
@@ -73,7 +79,7 @@ export class ModelDeployment {
       drawSeed,
       assertReady: () => {
         this.#assertReady()
-        return { systemFingerprint: fingerprint }
+        return { systemFingerprint: fingerprint, adapter: null }
       },
       onStarted: (run) => this.#open.add(run),
       onEnded: (run) => this.#ended(run),
@@ -86,7 +92,8 @@ export class ModelDeployment {
   }
 
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent> {
-    return new GenerationRun(this.#tools, request, signal).events
+    const tools = request.adapter === undefined ? this.#tools : this.#withAdapter(request.adapter)
+    return new GenerationRun(tools, request, signal).events
   }
 
   tokenText(tokenId: number): string {
@@ -136,6 +143,29 @@ export class ModelDeployment {
       retryAfterSeconds,
       details: { model, reason: reason ?? 'no engine runs', retryAfterSeconds },
     })
+  }
+
+  /** For one run: the adapter counts as used from its first look until its end. */
+  #withAdapter(name: string): RunTools {
+    const { adapters, version } = this.#options
+    invariant(adapters !== undefined, 'I3', 'adapters are named of models that have some only')
+    const tools: RunTools = {
+      ...this.#tools,
+      modelId: `${this.card.id}:${name}`,
+      assertReady: () => {
+        this.#assertReady()
+        const { slot, digest, ...facts } = adapters.use(name, tools)
+        const card = adapterCard(this.card, { slot, digest, ...facts })
+        const { servingConfigDigest } = card
+        const adapter = { name, slot, digest, servingConfigDigest }
+        return { systemFingerprint: systemFingerprint(version, servingConfigDigest), adapter }
+      },
+      onEnded: (run) => {
+        adapters.ended(name, tools)
+        this.#ended(run)
+      },
+    }
+    return tools
   }
 
   #ended(run: GenerationRun): void {

@@ -6,6 +6,7 @@
 import type { ServingError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import type {
+  AdapterSpec,
   EngineDescription,
   EngineStats,
   SequenceSpec,
@@ -47,6 +48,10 @@ export interface Replica extends ReplicaSequences {
   /** Start the engine process. Resolves when it is ready for the first time, rejects when it never will be. */
   start(): Promise<EngineDescription>
   status(): ReplicaStatus
+  /** Hold an adapter in this process and every later one. @throws ServingError what is wrong with its files */
+  loadAdapter(adapter: AdapterSpec): Promise<void>
+  /** Hold it no more. @throws ServingError while a sequence inside needs it */
+  unloadAdapter(slot: number): Promise<void>
   /** End the process and start it again, as after a crash: it answers pings and not a probe. */
   restart(reason: string): void
   /** End the process; sequences in it are lost. */

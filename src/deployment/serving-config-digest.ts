@@ -28,7 +28,12 @@ export interface ServingConfig {
 
 /** `sha256:` and 64 hex digits. */
 export function servingConfigDigest(config: ServingConfig): string {
-  return `sha256:${createHash('sha256').update(canonicalJson(config)).digest('hex')}`
+  return digestOf(config)
+}
+
+/** Of the canonical form of any plain value. */
+export function digestOf(value: object): string {
+  return `sha256:${createHash('sha256').update(canonicalJson(value)).digest('hex')}`
 }
 
 /** What a response shows of it: enough to see that something changed between two answers. */

@@ -3,6 +3,7 @@
  * Knows the worker's supervisor and the metrics; owns neither afterwards.
  */
 
+import type { ServingError } from '../base/errors.ts'
 import { EngineMetrics } from '../metrics/engine-metrics.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { EngineOptions } from '../worker/messages.ts'
@@ -23,6 +24,8 @@ export interface ReplicaSurroundings {
   /** A line that the engine process wrote. */
   onLog(line: string): void
   onStateChange(status: SupervisorStatus): void
+  /** An adapter could not be loaded as an engine started. */
+  onAdapterFailed?(slot: number, error: ServingError): void
 }
 
 export function superviseReplica(
@@ -37,6 +40,7 @@ export function superviseReplica(
     engine,
     onProgress: (stage, fraction) => surroundings.onProgress(stage, fraction),
     onLog: (line) => surroundings.onLog(line),
+    onAdapterFailed: (slot, error) => surroundings.onAdapterFailed?.(slot, error),
     onStats: (stats) => engineMetrics.update(stats),
     onStateChange: (status) => {
       if (status.state !== 'ready') engineMetrics.stopped()

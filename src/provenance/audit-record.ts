@@ -93,6 +93,9 @@ export interface AuditRecord {
   readonly region: string | null
   /** `none`: nothing of the request is kept but this record, which holds no text. */
   readonly retentionMode: 'none' | 'standard' | null
+  /** Adapter that answered, and the digest of its files; `null` = the base alone. The configuration's digest counts it in. */
+  readonly adapter: string | null
+  readonly adapterDigest: string | null
 }
 
 /** Written once at start: every setting with its value, so that later records can be read without this machine. */

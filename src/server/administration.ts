@@ -5,11 +5,13 @@
 
 import type { FastifyRequest } from 'fastify'
 import { admitAdmin } from '../accounts/admin-access.ts'
+import type { AdapterAdmin } from '../deployment/adapters/adapter-admin.ts'
 import type { EndpointsAdmin } from '../deployment/endpoints/endpoints-admin.ts'
 import type { StepTraces } from '../deployment/step-traces.ts'
 
 export interface Administration {
   readonly endpoints: EndpointsAdmin
+  readonly adapters: AdapterAdmin
   readonly machine: MachineFacts
   /** Of the engines; absent where there are none to trace. */
   readonly traces?: StepTraces

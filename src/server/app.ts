@@ -30,6 +30,7 @@ import { completionsRoutes } from './dialects/openai/completions-routes.ts'
 import { modelRoutes } from './dialects/openai/model-routes.ts'
 import { endpointRoutes } from './dialects/together/endpoint-routes.ts'
 import { hardwareRoutes } from './dialects/together/hardware-routes.ts'
+import { adapterRoutes } from './dialects/vllm/adapter-routes.ts'
 import { answerError, installErrorHandlers } from './error-handlers.ts'
 import { serverError } from './errors.ts'
 import { installHooks } from './hooks.ts'
@@ -109,6 +110,7 @@ function addAdministration(
     hardwareRoutes(scope, administration)
     adminRoutes(scope, administration)
     aliasRoutes(scope, administration)
+    adapterRoutes(scope, administration)
     const { traces } = administration
     if (traces !== undefined) traceRoutes(scope, traces, (name) => deployments.find(name)?.id)
     done()

@@ -43,6 +43,7 @@ const API_CODES: Readonly<Record<string, string>> = {
   TEXT_TOO_LONG: 'context_length_exceeded',
   REQUEST_CONTEXT_TOO_LONG: 'context_length_exceeded',
   DEPLOYMENT_UNKNOWN_MODEL: 'model_not_found',
+  ADAPTER_UNKNOWN: 'model_not_found',
 }
 
 /** The rest by status. */

@@ -12,7 +12,11 @@ import type { Clock } from '../base/clock.ts'
 import { affinityKey } from '../deployment/cache-domain.ts'
 import type { ModelCard } from '../deployment/deployments.ts'
 import type { ServedBy } from '../deployment/endpoints/routing.ts'
-import type { GenerationRequest, GenerationTiming } from '../deployment/generation.ts'
+import type {
+  GenerationRequest,
+  GenerationTiming,
+  StartedAdapter,
+} from '../deployment/generation.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import {
   AUDIT_RECORD_VERSION,
@@ -60,6 +64,7 @@ export class RequestTrace {
   #requests: readonly GenerationRequest[] = []
   #systemFingerprint: string | null = null
   #served: ServedBy | null = null
+  #adapter: StartedAdapter | null = null
   #fallbacks: readonly string[] = []
   #promptTokens: number | null = null
   #completionTokens = 0
@@ -111,6 +116,7 @@ export class RequestTrace {
     this.#promptTokens = promptTokens
     this.#systemFingerprint = events[0]?.systemFingerprint ?? null
     this.#served = events[0]?.served ?? null
+    this.#adapter = events[0]?.adapter ?? null
     this.#fallbacks = [...new Set(events.flatMap(({ served }) => served?.fallbacks ?? []))]
     this.#metrics.promptTokens.inc(this.#labels, promptTokens)
   }
@@ -145,6 +151,12 @@ export class RequestTrace {
     if (this.hasStarted) this.#finishRest(settlement)
     this.#countOutcome(settlement)
     return this.#record(settlement)
+  }
+
+  /** Of what answered; of a request that was refused, of what it asked for. */
+  get #servingConfigDigest(): string | null {
+    const told = this.#adapter ?? this.#served ?? this.#card
+    return told?.servingConfigDigest ?? null
   }
 
   get #labels(): { model_name: string } {
@@ -217,7 +229,7 @@ export class RequestTrace {
       resolvedModel: served?.endpoint ?? this.#card?.id ?? null,
       modelRevision: served?.modelRevision ?? this.#card?.digest ?? null,
       quantization: served?.quantization ?? this.#card?.quantization ?? null,
-      servingConfigDigest: served?.servingConfigDigest ?? this.#card?.servingConfigDigest ?? null,
+      servingConfigDigest: this.#servingConfigDigest,
       systemFingerprint: this.#systemFingerprint,
       seed: request?.seed?.toString() ?? null,
       sampling: request === undefined ? null : auditSampling(request),
@@ -243,6 +255,8 @@ export class RequestTrace {
       variantReason: served?.reason ?? null,
       region: served?.region ?? null,
       retentionMode: served?.retention ?? null,
+      adapter: this.#adapter?.name ?? null,
+      adapterDigest: this.#adapter?.digest ?? null,
     }
   }
 }

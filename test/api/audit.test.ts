@@ -85,6 +85,8 @@ it('a record says who asked what of which weights, and what came of it', async (
       variantReason: null,
       region: null,
       retentionMode: null,
+      adapter: null,
+      adapterDigest: null,
     },
   ])
 })

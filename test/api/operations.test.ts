@@ -87,6 +87,9 @@ it('/v1/models lists one card a model, found by id, by alias, and by a name with
         aliases: ['fake', 'org/fake'],
         digest: expect.stringMatching(/^sha256:/),
         quantization: 'Q4_1',
+        root: 'fake-model',
+        parent: null,
+        adapter_digest: null,
       },
     ],
   })

@@ -8,7 +8,7 @@ import { StepTraces } from '../../src/deployment/step-traces.ts'
 import { switchTrace } from '../../src/worker/trace-switch.ts'
 import { makeSpec, makeTestEngine, type TestEngine } from '../support/engine-builders.ts'
 import { FAKE_CARD } from '../support/fake-deployments.ts'
-import { FakeEndpointsAdmin } from '../support/fake-endpoints-admin.ts'
+import { FakeAdapters, FakeEndpointsAdmin } from '../support/fake-endpoints-admin.ts'
 import { type TestServer, testServer } from '../support/test-server.ts'
 
 let server: TestServer
@@ -28,7 +28,11 @@ beforeEach(async () => {
   })
   const machine = { numCores: 2, memoryBytes: 2 ** 30, kernels: 'fake' }
   const endpoints = new FakeEndpointsAdmin()
-  server = testServer({ parts: { administration: { endpoints, machine, traces, nowMs: () => 0 } } })
+  server = testServer({
+    parts: {
+      administration: { endpoints, adapters: new FakeAdapters(), machine, traces, nowMs: () => 0 },
+    },
+  })
 })
 afterEach(async () => {
   await server.app.close()

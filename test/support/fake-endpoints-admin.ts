@@ -4,6 +4,9 @@
  */
 
 import { ServingError } from '../../src/base/errors.ts'
+import type { AdapterAdmin } from '../../src/deployment/adapters/adapter-admin.ts'
+import { adapterCard } from '../../src/deployment/adapters/adapter-card.ts'
+import type { ModelCard } from '../../src/deployment/deployments.ts'
 import type { AliasSpec, EndpointSpec } from '../../src/deployment/endpoints/endpoint-spec.ts'
 import type {
   CatalogChange,
@@ -13,6 +16,7 @@ import type {
   VariantProfile,
 } from '../../src/deployment/endpoints/endpoints-admin.ts'
 import type { Administration } from '../../src/server/administration.ts'
+import { FAKE_CARD } from './fake-deployments.ts'
 
 export const FAKE_MACHINE = { numCores: 6, memoryBytes: 24e9, kernels: 'avx512' }
 const CREATED_AT = 1_790_000_000
@@ -152,9 +156,32 @@ export class FakeEndpointsAdmin implements EndpointsAdmin {
   }
 }
 
-export function fakeAdministration(): Administration & { readonly endpoints: FakeEndpointsAdmin } {
+/** Takes every adapter, unless told otherwise. */
+export class FakeAdapters implements AdapterAdmin {
+  readonly calls: string[] = []
+  refusal: Error | null = null
+
+  async load(name: string, path: string): Promise<ModelCard> {
+    this.calls.push(`load ${name} from ${path}`)
+    if (this.refusal !== null) throw this.refusal
+    const adapter = { name, digest: 'sha256:12', slot: 1, folder: path, created: 5 }
+    return adapterCard(FAKE_CARD, adapter)
+  }
+
+  async unload(name: string): Promise<string> {
+    this.calls.push(`unload ${name}`)
+    if (this.refusal !== null) throw this.refusal
+    return `${FAKE_CARD.id}:${name}`
+  }
+}
+
+export function fakeAdministration(): Administration & {
+  readonly endpoints: FakeEndpointsAdmin
+  readonly adapters: FakeAdapters
+} {
   return {
     endpoints: new FakeEndpointsAdmin(),
+    adapters: new FakeAdapters(),
     machine: FAKE_MACHINE,
     nowMs: () => CREATED_AT * 1000,
   }

@@ -5,6 +5,7 @@
 
 import { ServingError } from '../../src/base/errors.ts'
 import type { SequenceId } from '../../src/base/ids.ts'
+import { Adapters } from '../../src/deployment/adapters/adapters.ts'
 import type { ModelCard } from '../../src/deployment/deployments.ts'
 import { EndpointPool, type PoolOptions } from '../../src/deployment/endpoints/endpoint-pool.ts'
 import type {
@@ -22,7 +23,7 @@ import type { Replica, ReplicaStatus, SequenceListener } from '../../src/deploym
 import { SequenceIds } from '../../src/deployment/sequence-ids.ts'
 import { ChatTemplate } from '../../src/text/chat-template.ts'
 import { workerError } from '../../src/worker/errors.ts'
-import type { EngineDescription, SequenceSpec } from '../../src/worker/messages.ts'
+import type { AdapterSpec, EngineDescription, SequenceSpec } from '../../src/worker/messages.ts'
 import { ByteTokenizer } from './byte-tokenizer.ts'
 import { request, settle } from './deployment-stage.ts'
 import { ManualTimer } from './manual-timer.ts'
@@ -102,6 +103,20 @@ export class FakeReplica implements Replica {
         if (this.#inside.delete(id)) listener.onUpdate({ ...QUIET, id, finish: 'cancelled' })
       })
     }
+  }
+
+  /** Slots that its engine was told to hold. */
+  readonly held = new Map<number, string>()
+  /** What the next load of an adapter ends with. */
+  adapterFault: Error | null = null
+
+  async loadAdapter({ slot, digest }: AdapterSpec): Promise<void> {
+    if (this.adapterFault !== null) throw this.adapterFault
+    this.held.set(slot, digest)
+  }
+
+  async unloadAdapter(slot: number): Promise<void> {
+    this.held.delete(slot)
   }
 
   restart(reason: string): void {
@@ -275,6 +290,7 @@ export class FakeMachine {
       clock: this.timer,
       timer: this.timer,
       probe: { everyMs: 10_000, timeoutMs: 5_000 },
+      adapters: new Adapters({ maxLoras: 3, maxRank: 16 }, this.timer),
       version: '9.9.9',
       chance: () => 1,
       nextSequenceId: () => ids.next(),
@@ -341,6 +357,7 @@ const DESCRIPTION: EngineDescription = {
   kernels: 'paper',
   ortVersion: '1',
   blocksThread: false,
+  adapters: [],
   loadMs: 1000,
 }
 

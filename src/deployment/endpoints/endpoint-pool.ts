@@ -10,6 +10,8 @@
 
 import { formatBytes } from '../../config/option.ts'
 import type { EngineDescription } from '../../worker/messages.ts'
+import { adapterCard } from '../adapters/adapter-card.ts'
+import { splitAdapterName } from '../adapters/adapters.ts'
 import type { Deployments, HealthReport, ModelCard } from '../deployments.ts'
 import { deploymentError } from '../errors.ts'
 import type { GenerationEvent, GenerationRequest } from '../generation.ts'
@@ -66,7 +68,12 @@ export class EndpointPool implements Deployments {
     const { catalog, tools, budgetOf } = options
     this.#options = options
     this.#catalog = { ...catalog, endpoints: [], aliases: [] }
-    this.tools = { ...tools, plan: async (...args) => this.#checked(await tools.plan(...args)) }
+    this.tools = {
+      ...tools,
+      plan: async (...args) => this.#checked(await tools.plan(...args)),
+      createReplica: (request) =>
+        tools.adapters.replica(request, (one) => tools.createReplica(one)),
+    }
     this.budget = new MemoryBudget(budgetOf(catalog.memoryBudgetBytes), () => this.queue.place())
     const { clock, timer } = tools
     this.queue = new LoadQueue(
@@ -126,13 +133,16 @@ export class EndpointPool implements Deployments {
   list(): readonly ModelCard[] {
     return [...this.#endpoints.values()].flatMap((endpoint) => {
       const { card } = endpoint
-      return card === null ? [] : [this.#named(card)]
+      if (card === null) return []
+      const base = this.#named(card)
+      const adapters = this.tools.adapters.of(card.id).list()
+      return [base, ...adapters.map((adapter) => adapterCard(base, adapter))]
     })
   }
 
   find(name: string): ModelCard | undefined {
     const endpoint = this.#endpointOf(name)
-    if (endpoint === undefined) return undefined
+    if (endpoint === undefined) return this.#findAdapter(name)
     const { card } = endpoint
     if (card !== null) return this.#named(card)
     const { unavailable } = endpoint.facts()
@@ -148,8 +158,11 @@ export class EndpointPool implements Deployments {
 
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent> {
     const { timer } = this.tools
-    const candidates = () => this.#candidates(request)
-    return new EndpointRun({ request, signal, timer, candidates })
+    const named = this.#adapterIn(request.requestedModel)
+    const own =
+      named === null ? request : { ...request, requestedModel: named.base, adapter: named.adapter }
+    const candidates = () => this.#candidates(own)
+    return new EndpointRun({ request: own, signal, timer, candidates })
   }
 
   tokenText(modelId: string, tokenId: number): string {
@@ -255,12 +268,40 @@ export class EndpointPool implements Deployments {
     }
     const isTold = !this.#options.isSingle || request.routing !== null
     const view = { endpoints, aliases }
-    return resolveAlias(request.requestedModel, request.routing, view).map(
-      (candidate) => (passedOver: readonly string[]) => {
-        const endpoint = this.#endpoints.get(candidate.endpoint)
-        return runCandidate({ memory: this, endpoint, candidate, request, passedOver, isTold })
-      },
-    )
+    const all = resolveAlias(request.requestedModel, request.routing, view)
+    return this.#holding(all, request).map((candidate) => (passedOver: readonly string[]) => {
+      const endpoint = this.#endpoints.get(candidate.endpoint)
+      return runCandidate({ memory: this, endpoint, candidate, request, passedOver, isTold })
+    })
+  }
+
+  /** `base:adapter`, unless an endpoint or alias has that very name. */
+  #adapterIn(name: string) {
+    if (this.#endpointOf(name) !== undefined) return null
+    const parts = splitAdapterName(name)
+    return parts === null || this.#endpointOf(parts.base) === undefined ? null : parts
+  }
+
+  #findAdapter(name: string): ModelCard | undefined {
+    const parts = this.#adapterIn(name)
+    const base = parts === null ? undefined : this.find(parts.base)
+    if (parts === null || base === undefined) return undefined
+    const table = this.tools.adapters.of(base.id)
+    const adapter = table.find(parts.adapter)
+    if (adapter === undefined) throw table.unknown(parts.adapter)
+    return adapterCard(base, adapter)
+  }
+
+  /** Candidates that hold the adapter that was asked for. */
+  #holding<T extends { readonly endpoint: string }>(
+    all: readonly T[],
+    { adapter, requestedModel }: GenerationRequest,
+  ): readonly T[] {
+    if (adapter === undefined) return all
+    const { adapters } = this.tools
+    const holding = all.filter(({ endpoint }) => adapters.of(endpoint).find(adapter) !== undefined)
+    if (holding.length > 0) return holding
+    throw adapters.of(all[0]?.endpoint ?? requestedModel).unknown(adapter)
   }
 
   /** An alias's card is its first target's. */
@@ -280,7 +321,8 @@ export class EndpointPool implements Deployments {
   }
 
   #textTools(modelId: string): TextTools {
-    const endpoint = this.#endpointOf(modelId)
+    const base = this.#adapterIn(modelId)?.base ?? modelId
+    const endpoint = this.#endpointOf(base)
     const variants = [...(endpoint?.variants.values() ?? [])]
     const prepared = variants.flatMap((variant) => variant.prepared ?? [])[0]
     if (prepared !== undefined) return prepared.textTools()

@@ -139,7 +139,8 @@ export class EndpointRun implements AsyncIterableIterator<GenerationEvent> {
     const result = await first
     this.#hasBegun = true
     if (result.done === true || result.value.type !== 'started' || served === null) return result
-    return { done: false, value: { ...result.value, served } }
+    const { servingConfigDigest } = result.value.adapter ?? served
+    return { done: false, value: { ...result.value, served: { ...served, servingConfigDigest } } }
   }
 }
 

@@ -4,9 +4,11 @@
  */
 
 import type { Clock } from '../../base/clock.ts'
+import type { ServingError } from '../../base/errors.ts'
 import type { SequenceId } from '../../base/ids.ts'
 import type { EngineOptions } from '../../worker/messages.ts'
 import type { Timer } from '../../worker/timer.ts'
+import type { Adapters } from '../adapters/adapters.ts'
 import type { ModelCard } from '../deployments.ts'
 import type { Replica, ReplicaStatus } from '../replica.ts'
 import type { TextTools } from '../text-tools.ts'
@@ -42,12 +44,15 @@ export interface ReplicaRequest {
   /** CPUs that it is bound to, such as `0-3,8`; `null` = any. */
   readonly cpuSet: string | null
   onStateChange(status: ReplicaStatus): void
+  /** An adapter of its base could not be loaded as its engine started. */
+  onAdapterFailed?(slot: number, error: ServingError): void
 }
 
 export interface PoolTools {
   readonly clock: Clock
   readonly timer: Timer
   readonly probe: ProbeSettings
+  readonly adapters: Adapters
   /** Ingot's own version, part of fingerprints. */
   readonly version: string
   /** 0 ≤ x < 1 */

@@ -304,12 +304,12 @@ export class ServedVariant implements Resident {
   }
 
   #makeDeployment(prepared: PreparedVariant): ModelDeployment {
-    const { clock, version, nextSequenceId } = this.#options.tools
+    const { clock, version, nextSequenceId, adapters } = this.#options.tools
     const { card, maxNumSeqs, maxQueuedSequences } = prepared
     return new ModelDeployment({
       ...{ card, version, maxNumSeqs, maxQueuedSequences, clock },
       ...prepared.textTools(),
-      replicas: this.replicas,
+      ...{ replicas: this.replicas, adapters: adapters.of(this.#options.modelId) },
       nextSequenceId: () => nextSequenceId(),
       retryAfterSeconds: () => this.retryAfterSeconds(),
       onIdle: () => this.#use.maybeIdle(),

@@ -68,6 +68,7 @@ describe('resolveConfig', () => {
         maxContextTokens: null,
         scheduling: { prefixCache: true, targetItl: 'auto', maxDraftTokens: 16 },
       },
+      adapters: { modules: [], maxLoras: 8, maxRank: 64, runtimeFolder: null },
       admission: { maxQueuedSequences: 256 },
       server: {
         host: '127.0.0.1',
@@ -148,6 +149,26 @@ describe('resolveConfig', () => {
   it('stores keys and values in f32 when f32 activations are asked for', () => {
     const { engine } = resolve({ flags: { 'engine.activations': 'f32' } })
     expect(engine.kvDtype).toBe('f32')
+  })
+
+  it('takes adapters as names with folders, which paths from the working folder are', () => {
+    const { adapters } = resolve({
+      flags: {
+        'adapters.modules': 'sql=./a, chat:law=/b=c',
+        'adapters.runtimeFolder': 'loras',
+        'adapters.maxLoras': '3',
+      },
+    })
+    expect(adapters).toEqual({
+      modules: [
+        { name: 'sql', folder: '/srv/a' },
+        { name: 'chat:law', folder: '/b=c' },
+      ],
+      maxLoras: 3,
+      maxRank: 64,
+      runtimeFolder: '/srv/loras',
+    })
+    expect(failure({ flags: { 'adapters.modules': './a' } }).message).toContain('NAME=FOLDER')
   })
 
   it('takes paths from the working folder and an absolute XDG_CACHE_HOME', () => {

@@ -31,7 +31,8 @@ export function findModel(
 
 const MAX_SHOWN_NAME = 200
 
-function modelObject(card: ModelCard): object {
+/** An adapter's `parent` is its base, and its `root` what it is called there; a base is its own root. */
+export function modelObject(card: ModelCard): object {
   return {
     id: card.id,
     object: 'model',
@@ -39,6 +40,9 @@ function modelObject(card: ModelCard): object {
     owned_by: card.ownedBy,
     // vLLM's name for the context length; the rest is ours.
     max_model_len: card.maxContextTokens,
+    root: card.adapter?.name ?? card.id,
+    parent: card.adapter?.parent ?? null,
+    adapter_digest: card.adapter?.digest ?? null,
     aliases: card.aliases,
     digest: card.digest,
     quantization: card.quantization,
