@@ -45,6 +45,7 @@ export function resolveConfig(inputs: ConfigInputs): RuntimeConfig {
     return value
   }
   checkStepLimits(settled)
+  checkDiskCache(settled)
   const { folder, environment } = inputs
   const home =
     get('store.home') === AUTO
@@ -190,6 +191,24 @@ function checkStepLimits(settled: ReadonlyMap<OptionKey, Settled>): void {
       expected: `at least engine.maxSequences, which is ${sequences.value}`,
       got: String(tokens.value),
       hint: '; raise --max-batch-tokens or lower --max-sequences',
+    },
+  })
+}
+
+/** What is kept on disk is what the prefix cache forgets, and is found through it. */
+function checkDiskCache(settled: ReadonlyMap<OptionKey, Settled>): void {
+  const disk = settled.get('store.kvDiskCache')
+  const prefixCache = settled.get('engine.prefixCache')
+  if (disk === undefined || disk.value === 0 || prefixCache?.value !== 'off') return
+  const { source, key, place = '' } = disk.origin
+  throw configError('CONFIG_BAD_VALUE', {
+    param: key,
+    details: {
+      source: `${source}${place}`,
+      key: 'store.kvDiskCache',
+      expected: '0, because engine.prefixCache is off',
+      got: String(disk.value),
+      hint: '; switch --prefix-cache on, or leave --kv-disk-cache out',
     },
   })
 }

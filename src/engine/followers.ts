@@ -11,14 +11,24 @@
  */
 
 import { invariant } from '../base/errors.ts'
+import type { KvMoves } from './kv-moves.ts'
 import type { Sequence } from './sequence.ts'
 
+/** Rows that kernels compute together anyway: fewer are not worth waiting a step for. */
+const FEW_TOKENS = 8
+
+/** Prompts from here on are worth waiting for: a full block where blocks cannot be copied, else all but the shortest. */
+export function leastSharedTokens(blockSize: number, moves: KvMoves | null): number {
+  return 1 + (moves === null ? blockSize : Math.min(FEW_TOKENS, blockSize))
+}
+
 export class Followers {
-  readonly #blockSize: number
+  readonly #leastTokens: number
   #size = 0
 
-  constructor(blockSize: number) {
-    this.#blockSize = blockSize
+  /** @param leastTokens - of a prompt that is worth waiting for */
+  constructor(leastTokens: number) {
+    this.#leastTokens = leastTokens
   }
 
   /** Sequences that are held. */
@@ -29,7 +39,7 @@ export class Followers {
   /** Hold `sequence` behind `leader`, unless there is nothing to wait for. @returns whether it is held */
   hold(sequence: Sequence, leader: Sequence): boolean {
     const first = leader.leader ?? leader
-    const sharesBlocks = sequence.numPromptTokens > this.#blockSize
+    const sharesBlocks = sequence.numPromptTokens >= this.#leastTokens
     const isComputed = first.numOutputTokens > 0
     // Its own rows report on the prompt, so it computes all of them anyway.
     if (!sharesBlocks || isComputed || first.isFinished || sequence.params.promptLogprobs !== null)

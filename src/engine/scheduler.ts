@@ -30,7 +30,7 @@ import { Deadlines } from './deadlines.ts'
 import { Drafts } from './drafts.ts'
 import type { BatchLimits } from './executor.ts'
 import { FairQueue } from './fair-queue.ts'
-import { Followers } from './followers.ts'
+import { Followers, leastSharedTokens } from './followers.ts'
 import { KvReuse } from './kv-reuse.ts'
 import { numDrawRows } from './logits-rows.ts'
 import { PoolRoom } from './pool-room.ts'
@@ -75,7 +75,7 @@ export class Scheduler {
     const { blockSize } = limits
     this.#limits = limits
     this.#prefixCache = prefixCache
-    this.#followers = new Followers(blockSize)
+    this.#followers = new Followers(leastSharedTokens(blockSize, moves))
     this.#budget = new StepBudget(limits, this.costModel, targetItl)
     this.#drafts =
       maxDraftTokens > 0 ? new Drafts(this.costModel, maxDraftTokens, promptLookup) : null

@@ -19,7 +19,7 @@ beforeAll(async () => {
   options = { ...ENGINE_OPTIONS, checkpointPath, ...sizes, activations: 'int8', kvDtype: 'bf16' }
 })
 
-it('prefix hits, guesses, targets and shared choices leave every bit as it is', async () => {
+it('prefix hits, guesses, targets, shared choices and swaps leave every bit as it is', async () => {
   const { below } = seededRandom(77)
   const ids = (count: number) => Array.from({ length: count }, () => 100 + below(40_000))
   const stem = ids(150)
@@ -48,7 +48,22 @@ it('prefix hits, guesses, targets and shared choices leave every bit as it is', 
   const clever = await withEngine({ ...options, scheduling: POLICIES }, (engine) =>
     runSequences(engine, all, arrivals),
   )
-  for (const { id } of all) expect(clever.answers.get(id)).toStrictEqual(plain.answers.get(id))
+  // Memory for two at a time, and some of a higher tier that put the others out.
+  const kvMemoryBytes = 12 * 2 ** 20
+  const scheduling = { ...POLICIES, prefixCache: false, swapBytes: 2 ** 26 }
+  const tiered = all.map((spec, index) => ({
+    ...spec,
+    tier: index % 3 === 2 ? ('priority' as const) : ('flex' as const),
+  }))
+  const pressed = await withEngine({ ...options, kvMemoryBytes, scheduling }, async (engine) => ({
+    ...(await runSequences(engine, tiered, arrivals)),
+    ...engine.core.stats(),
+  }))
+  for (const { id } of all) {
+    expect(clever.answers.get(id)).toStrictEqual(plain.answers.get(id))
+    expect(pressed.answers.get(id)).toStrictEqual(plain.answers.get(id))
+  }
+  expect(pressed.numSwappedInBlocks).toBeGreaterThan(0)
   const { numCachedTokens, numDraftTokens, numAcceptedDrafts } = clever
   console.info(JSON.stringify({ numCachedTokens, numDraftTokens, numAcceptedDrafts }))
   expect(numCachedTokens).toBeGreaterThan(8 * 128)

@@ -222,6 +222,14 @@ describe('resolveConfig', () => {
     expect(failure(written)).toMatchObject({ code: 'CONFIG_UNKNOWN_KEY', param })
   })
 
+  it('refuses a disk cache without the prefix cache that fills it, naming both settings', () => {
+    const flags = { 'store.kvDiskCache': '1GiB', 'engine.prefixCache': 'off' }
+    expect(failure({ flags }).message).toContain(
+      'expected store.kvDiskCache to be 0, because engine.prefixCache is off, got 1073741824; switch --prefix-cache on, or leave --kv-disk-cache out',
+    )
+    expect(resolve({ flags: { 'engine.prefixCache': 'off' } }).store.kvDisk.limitBytes).toBe(0)
+  })
+
   it('refuses fewer tokens a step than sequences, naming both settings', () => {
     const hint = 'raise --max-batch-tokens or lower --max-sequences'
     expect(failure({ flags: { 'engine.maxBatchTokens': '32' } })).toMatchObject({

@@ -64,6 +64,29 @@ describe('choices of one request', () => {
     expect(core.stats()).toMatchObject({ numCopiedTails: 3, numSteps: 2 })
   })
 
+  it('share also a prompt that fills no block, unless it is a few tokens only', async () => {
+    for (const [numTokens, numCopiedTails, numScheduledTokens] of [
+      [9, 2, 3],
+      [8, 0, 3],
+    ] as const) {
+      const limits = { blockSize: 32, numBlocks: 8, maxNumBatchedTokens: 32 }
+      const { core, drain } = makeTestEngine({ scheduling: ON, limits })
+      const alone = makeTestEngine({ limits })
+      for (const spec of choices(3, { promptIds: prompt.slice(0, numTokens) })) {
+        core.add(spec)
+        const { leader: _, ...separate } = spec
+        alone.core.add(separate)
+      }
+      const updates = [...(await core.step()).updates]
+      expect(core.stats().numScheduledTokens).toBe(numTokens === 9 ? 9 : 24)
+      updates.push(...(await core.step()).updates)
+      expect(core.stats()).toMatchObject({ numCopiedTails, numScheduledTokens })
+      updates.push(...(await drain()))
+      const expected = await alone.drain()
+      for (const id of [1, 2, 3]) expect(tokensOf(updates, id)).toEqual(tokensOf(expected, id))
+    }
+  })
+
   it('need no copy when the last block holds nothing but the last token', async () => {
     const { core, drain } = makeTestEngine({ scheduling: ON, limits: { numBlocks: 32 } })
     for (const spec of choices(2, { promptIds: prompt.slice(0, 13) })) core.add(spec)
