@@ -1,6 +1,10 @@
-/** `npm run bench:simulate`: every trace with the default policies and with all of them off, side by side. */
+/**
+ * `npm run bench:simulate`: every trace with the default policies and with all of them off, side by side, and what deciding
+ * a step costs beside a short and a long queue.
+ */
 
 import { PLAIN_SCHEDULING, type SchedulingOptions } from '../src/engine/scheduling-options.ts'
+import { schedulerCost } from './scheduler-cost.ts'
 import { SMALL_MODEL } from './simulated-executor.ts'
 import { figuresOf, formatFigures, type SimulationFigures } from './simulation-report.ts'
 import { simulate } from './simulator.ts'
@@ -28,6 +32,18 @@ for (const [trace, make] of Object.entries(TRACES) as [TraceName, typeof TRACES.
     console.log(formatFigures(`${trace}, policies ${policies}`, figures))
   }
 }
+const decisions = [0, 100, 10_000].map((numWaiting) => schedulerCost(512, numWaiting))
+for (const { numRunning, numWaiting, p50, p99 } of decisions) {
+  const times = `${p50.toFixed(3)} / ${p99.toFixed(3)} ms`
+  console.log(`deciding a step, ${numRunning} running, ${numWaiting} waiting: p50 / p99 ${times}`)
+}
 console.log(
-  JSON.stringify({ benchmark: 'simulation', numSequences, rate, cost: SMALL_MODEL, record }),
+  JSON.stringify({
+    benchmark: 'simulation',
+    numSequences,
+    rate,
+    cost: SMALL_MODEL,
+    record,
+    decisions,
+  }),
 )

@@ -43,6 +43,8 @@ export interface Simulation {
   readonly totalMs: number
   readonly numSteps: number
   readonly numPreemptions: number
+  /** Rows over all steps: of prompts, streams and guesses, computed again ones too. */
+  readonly numComputedTokens: number
   readonly numDraftTokens: number
   readonly numAcceptedDrafts: number
 }
@@ -85,12 +87,14 @@ export async function simulate(
   const running = new Map<SequenceId, Running>()
   const outcomes: Outcome[] = []
   let next = 0
+  let numComputedTokens = 0
   while (next < arrivals.length || core.hasWork) {
     if (!core.hasWork) clock.ms = Math.max(clock.ms, arrivals[next]?.atMs ?? clock.ms)
     for (; next < arrivals.length && (arrivals[next]?.atMs ?? 0) <= clock.ms; next++)
       arrive(core, arrivals[next] as Arrival, next + 1, running, outcomes, clock.ms)
     if (!core.hasWork) continue
     const { updates } = await core.step()
+    numComputedTokens += core.stats().numScheduledTokens
     for (const update of updates) {
       const one = running.get(update.id)
       if (one === undefined) continue
@@ -111,7 +115,7 @@ export async function simulate(
     options.onStep?.(core)
   }
   const { numSteps, numPreemptions, numDraftTokens, numAcceptedDrafts } = core.stats()
-  const counts = { numSteps, numPreemptions, numDraftTokens, numAcceptedDrafts }
+  const counts = { numSteps, numPreemptions, numDraftTokens, numAcceptedDrafts, numComputedTokens }
   return { outcomes, totalMs: clock.ms, ...counts }
 }
 

@@ -46,12 +46,22 @@ describe.each(Object.keys(TRACES) as TraceName[])('the trace %s', (trace) => {
       await run(arrivals, PLAIN_SCHEDULING, true),
       await run(arrivals, DEFAULTS, true),
     ]
-    for (const { outcomes } of [off, on]) {
+    for (const simulation of [off, on]) {
+      const { outcomes, numComputedTokens, numDraftTokens, numAcceptedDrafts } = simulation
       expect(outcomes).toHaveLength(arrivals.length)
       for (const { arrival, end, numTokens } of outcomes)
         expect([end, numTokens]).toEqual(['finished', arrival.maxTokens])
+      // Work is conserved: every token is computed once unless it was found, the last one of an answer never; more only
+      // where somebody was put out, or a guess was wrong.
+      const numNeeded = outcomes.reduce(
+        (sum, { arrival, numTokens, numCachedTokens }) =>
+          sum + arrival.promptIds.length - numCachedTokens + numTokens - 1,
+        0,
+      )
+      const numExtra = numComputedTokens - numNeeded - (numDraftTokens - numAcceptedDrafts)
+      if (simulation.numPreemptions === 0) expect(numExtra).toBe(0)
+      else expect(numExtra).toBeGreaterThan(0)
     }
-    expect(on.numPreemptions + off.numPreemptions).toBeGreaterThanOrEqual(0)
   })
 })
 
