@@ -275,6 +275,16 @@ describe('what reaches the deployment', () => {
     expect(metrics.body).toContain('vllm:prefix_cache_hits_total{model_name="fake-model"} 1')
   })
 
+  it('says how many guessed tokens were right and wrong', async () => {
+    server = testServer()
+    server.deployments.script.drafts = { accepted: 5, rejected: 2 }
+    expect((await chat({})).json().usage.completion_tokens_details).toEqual({
+      reasoning_tokens: 0,
+      accepted_prediction_tokens: 5,
+      rejected_prediction_tokens: 2,
+    })
+  })
+
   it('hands prompt_cache_key on, and records what stands for it, not its text', async () => {
     server = testServer()
     await chat({ prompt_cache_key: 'user-77' })

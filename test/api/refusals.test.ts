@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { InvariantError } from '../../src/base/errors.ts'
+import { InvariantError, reviveServingError, type ServingError } from '../../src/base/errors.ts'
+import { queueTimeout, refuseLongWait } from '../../src/engine/wait-estimate.ts'
 import { deploymentErrorLike } from '../support/deployment-errors.ts'
 import { sseData, type TestServer, testServer } from '../support/test-server.ts'
 
@@ -169,6 +170,29 @@ describe('a chat request is refused by the parameter’s name', () => {
     expect(status).toBe(200)
   })
 })
+
+describe('a request that would wait too long', () => {
+  it.each([
+    [() => refusalOf(() => refuseLongWait(4200, 1500)), 'max_queue_ms', '3'],
+    [() => queueTimeout(1500, 2500), null, '3'],
+  ])('is refused with the seconds of the engine’s own prediction', async (made, param, seconds) => {
+    // As it comes from another process.
+    const refusal = reviveServingError(made().toWire())
+    server = testServer({ script: { refusal } })
+    const { status, headers, body } = await chat({ max_queue_ms: 1500 })
+    expect([status, headers['retry-after'], body.error.param]).toEqual([429, seconds, param])
+    expect(body.error.code).toBe('rate_limit_exceeded')
+  })
+})
+
+function refusalOf(call: () => void): ServingError {
+  try {
+    call()
+  } catch (error) {
+    return error as ServingError
+  }
+  throw new Error('it was let in')
+}
 
 describe('a completions request is refused by the parameter’s name', () => {
   const cases: Refusal[] = [

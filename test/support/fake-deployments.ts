@@ -45,6 +45,8 @@ export interface FakeScript {
   pieces?: readonly string[]
   finish?: FinishReason
   cachedPromptTokens?: number
+  /** Guesses that were right, and wrong. */
+  drafts?: { readonly accepted: number; readonly rejected: number }
   served?: ServedBy
 }
 
@@ -151,8 +153,8 @@ export class FakeDeployments implements Deployments {
         promptTokens: promptIds.length,
         cachedPromptTokens: this.script.cachedPromptTokens ?? 0,
         completionTokens,
-        acceptedDraftTokens: 0,
-        rejectedDraftTokens: 0,
+        acceptedDraftTokens: this.script.drafts?.accepted ?? 0,
+        rejectedDraftTokens: this.script.drafts?.rejected ?? 0,
       },
       timing: { queueMs: 1, prefillMs: 2, decodeMs: 3, totalMs: 6 },
       seed: request.seed ?? 0n,
