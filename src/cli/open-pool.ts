@@ -7,10 +7,12 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { loadNative } from '../../native/loader.ts'
 import { systemClock } from '../base/clock.ts'
+import { allowedCpus } from '../config/hardware.ts'
 import type { LoadedConfig } from '../config/load-config.ts'
 import { Adapters } from '../deployment/adapters/adapters.ts'
 import type { CatalogHistory } from '../deployment/endpoints/catalog-history.ts'
 import { assertCatalog } from '../deployment/endpoints/check-catalog.ts'
+import { affinityLauncher } from '../deployment/endpoints/cpu-affinity.ts'
 import { EndpointPool, type PoolOptions } from '../deployment/endpoints/endpoint-pool.ts'
 import type {
   EndpointCatalog,
@@ -92,7 +94,13 @@ export function poolKit(surroundings: PoolSurroundings): PoolKit {
     traces,
     open: (catalog, options, planOwn = () => null) => {
       const planner = new PoolPlanner({
-        ...{ settings, texts, clock: systemClock, numCores: hardware.numPhysicalCores },
+        ...{
+          settings,
+          texts,
+          clock: systemClock,
+          numCores: hardware.numPhysicalCores,
+          allowedCpus: allowedCpus(),
+        },
         budgetBytes: () => pool.budget.limit.bytes,
         find: async (variant) => (await access.store.find(referenceOf(access, variant))) ?? null,
         fetch: (variant, plan) => fetchVariant(access, variant, plan),
@@ -134,10 +142,12 @@ function poolTools(
       planOwn(endpoint) ?? planner.plan(endpoint, variant, options),
     planStored: async (endpoint, variant) =>
       planOwn(endpoint) ?? planner.planStored(endpoint, variant),
-    createReplica: ({ engine, modelId, index, onStateChange, onAdapterFailed }) => {
+    createReplica: (asked) => {
+      const { engine, modelId, index, cpuSet, onStateChange, onAdapterFailed } = asked
       onLaunched?.()
       return superviseReplica(engine, {
         ...{ modelId, index, metrics, traces, onProgress },
+        launcher: cpuSet === null ? [] : affinityLauncher(modelId, cpuSet, allowedCpus()),
         entryPath: join(root, 'dist', 'src', 'worker', 'engine-process.js'),
         onLog: (line) => logger.warn({ modelId, replica: index }, `engine: ${line}`),
         ...(onAdapterFailed === undefined ? {} : { onAdapterFailed }),

@@ -45,15 +45,20 @@ function nodeView(): NodeView {
   }
 }
 
+/** CPUs that this process may run on; empty where the system does not say. */
+export function allowedCpus(readText: ReadText = readTextFile): readonly number[] {
+  const status = readText('/proc/self/status') ?? ''
+  const text = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1]
+  return text === undefined ? [] : parseCpuList(text)
+}
+
 function detectCores(
   readText: ReadText,
   node: NodeView,
 ): Pick<Hardware, 'numPhysicalCores' | 'coresReason'> {
-  const status = readText('/proc/self/status') ?? ''
-  const allowedText = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1]
-  const allowed = allowedText === undefined ? null : parseCpuList(allowedText)
+  const allowed = allowedCpus(readText)
   const siblings = new Set<string>()
-  for (const cpu of allowed ?? []) {
+  for (const cpu of allowed) {
     const folder = `/sys/devices/system/cpu/cpu${cpu}/topology`
     const list = readText(`${folder}/core_cpus_list`) ?? readText(`${folder}/thread_siblings_list`)
     siblings.add(list?.trim() || String(cpu))
@@ -61,7 +66,7 @@ function detectCores(
   const numCores = siblings.size > 0 ? siblings.size : node.availableParallelism
   const parts = [
     siblings.size > 0
-      ? `${numCores} physical cores among the ${allowed?.length} CPUs that the process may use`
+      ? `${numCores} physical cores among the ${allowed.length} CPUs that the process may use`
       : `${numCores} CPUs that the process may use`,
   ]
   const quota = cpuQuota(readText)

@@ -17,6 +17,8 @@ export interface ReplicaSurroundings {
   readonly index: number
   /** JavaScript file of the engine process. */
   readonly entryPath: string
+  /** What starts the process and becomes it; empty = nothing. */
+  readonly launcher: readonly string[]
   readonly metrics: Metrics
   /** Where its step trace can be switched. */
   readonly traces: StepTraces
@@ -32,12 +34,13 @@ export function superviseReplica(
   engine: EngineOptions,
   surroundings: ReplicaSurroundings,
 ): Replica {
-  const { modelId, index, entryPath, metrics, traces } = surroundings
+  const { modelId, index, entryPath, launcher, metrics, traces } = surroundings
   const engineMetrics = new EngineMetrics(metrics, modelId, index)
   let numRestarts = 0
   const supervisor = new ReplicaSupervisor({
     entryPath,
     engine,
+    launcher,
     onProgress: (stage, fraction) => surroundings.onProgress(stage, fraction),
     onLog: (line) => surroundings.onLog(line),
     onAdapterFailed: (slot, error) => surroundings.onAdapterFailed?.(slot, error),

@@ -61,6 +61,8 @@ export interface EngineProcessOptions {
   readonly engine: EngineOptions
   /** Its whole environment. */
   readonly environment: Readonly<Record<string, string>>
+  /** A program and its arguments that start it and become it, such as `taskset -c 0-3`. */
+  readonly launcher?: readonly string[]
 }
 
 const CHANNEL_CLOSED_GRACE_MS = 2_000
@@ -82,12 +84,17 @@ export class EngineClient<Listener extends UpdateListener> {
   constructor(options: EngineProcessOptions, events: EngineClientEvents<Listener>) {
     this.#events = events
     this.#lines = new LineForwarder((line) => events.onLog(line))
+    const [launcher, ...launcherArgs] = options.launcher ?? []
+    // Flags of the parent, such as an inspector's port, are not the child's.
+    const program =
+      launcher === undefined
+        ? { execArgv: [] }
+        : { execPath: launcher, execArgv: [...launcherArgs, process.execPath] }
     this.#child = fork(options.entryPath, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: options.environment,
-      // Flags of the parent, such as an inspector's port, are not the child's.
-      execArgv: [],
+      ...program,
     })
     if (this.#child.stdout !== null) this.#lines.forward(this.#child.stdout)
     if (this.#child.stderr !== null) this.#lines.forward(this.#child.stderr)

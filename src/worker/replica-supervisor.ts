@@ -56,6 +56,8 @@ export interface SupervisorOptions {
   /** JavaScript file of the engine process: `dist/src/worker/engine-process.js`. */
   readonly entryPath: string
   readonly engine: EngineOptions
+  /** A program that starts the process and becomes it, such as `taskset -c 0-3`. */
+  readonly launcher?: readonly string[]
   /** The whole environment of the process; default: empty. */
   readonly environment?: Readonly<Record<string, string>>
   readonly restart?: RestartSettings
@@ -212,10 +214,10 @@ export class ReplicaSupervisor {
 
   #launch(state: SupervisorState, reason: string): void {
     this.#setState(state, reason)
-    const { entryPath, environment = {} } = this.#options
+    const { entryPath, environment = {}, launcher = [] } = this.#options
     const engine = { ...this.#options.engine, adapters: this.#adapters.all() }
     const client: Client = new EngineClient(
-      { entryPath, engine, environment },
+      { entryPath, engine, environment, launcher },
       {
         onProgress: (stage, fraction) => {
           this.#awaitStart(client)

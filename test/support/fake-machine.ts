@@ -380,7 +380,7 @@ function cardOf({ name }: EndpointSpec, variant: VariantSpec): ModelCard {
     digest: variant.digest ?? `sha256:${variant.source}`,
     quantization: 'Q4_1',
     servingConfigDigest: 'sha256:abcdef0123',
-    maxContextTokens: 64,
+    maxContextTokens: 1024,
     vocabSize: 257,
     hasChatTemplate: true,
   }

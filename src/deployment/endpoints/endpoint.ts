@@ -9,6 +9,7 @@ import { randomUUID } from 'node:crypto'
 import type { EngineDescription } from '../../worker/messages.ts'
 import type { ModelCard, ReplicaHealth } from '../deployments.ts'
 import { deploymentError } from '../errors.ts'
+import { EndpointScaling } from './endpoint-scaling.ts'
 import type { EndpointSpec, VariantSpec } from './endpoint-spec.ts'
 import type { EndpointState, EndpointStatus } from './endpoints-admin.ts'
 import type { EndpointFacts, VariantFacts } from './facts.ts'
@@ -38,6 +39,7 @@ export class Endpoint {
   readonly createdAt: number
   readonly variants: ReadonlyMap<string, ServedVariant>
   readonly #options: EndpointOptions
+  readonly #scaling: EndpointScaling | null
   #spec: EndpointSpec
   /** Why the variant that serves was chosen. */
   readonly #choices = new Map<string, string>()
@@ -51,6 +53,15 @@ export class Endpoint {
     this.variants = new Map(
       options.spec.variants.map((variant) => [variant.name, this.#serve(variant)]),
     )
+    const { clock, timer } = options.tools
+    this.#scaling =
+      options.spec.mode === 'serverless'
+        ? null
+        : new EndpointScaling({
+            ...{ clock, timer },
+            autoscaling: () => this.#spec.autoscaling,
+            variants: () => this.variants.values(),
+          })
   }
 
   get name(): string {
@@ -95,6 +106,7 @@ export class Endpoint {
   }
 
   async close(graceMs: number): Promise<void> {
+    this.#scaling?.stop()
     await Promise.all([...this.variants.values()].map((variant) => variant.close(graceMs)))
   }
 

@@ -10,7 +10,7 @@
  *     when their last request has ended
  *
  * L1 first come, first placed: who waits for memory is passed only by what fits into free memory at once, and by
- *    nothing once it has waited for `patienceMs`.
+ *    nothing once it has waited for `patienceMs`. Who could not be placed even if all left holds up nobody.
  * L2 at most `maxConcurrentLoads` load at a time.
  * P2 nothing with open requests is ended; whoever was told to leave in step 4 is called back when nobody waits any more.
  */
@@ -24,6 +24,8 @@ export interface LoadTicket {
   readonly bytes: number
   /** As little as it can be served with. */
   readonly minBytes: number
+  /** Another replica of what serves already: nobody in use leaves for it, and it holds up nobody. */
+  readonly isExtra: boolean
   /** Begin; `loadEnded` must be called once afterwards. */
   start(reservation: Reservation): void
 }
@@ -125,7 +127,7 @@ export class LoadQueue {
       const mayPass = head === null || clock.nowMs() - head.sinceMs < patienceMs
       if (mayPass && ticket.bytes <= budget.freeBytes && !this.#isRoomPromised(head)) {
         this.#start(waiting, ticket.bytes)
-      } else if (head === null && !this.#makeRoom(waiting)) {
+      } else if (head === null && this.#makeRoom(waiting) === 'waits') {
         head = waiting
       }
     }
@@ -138,8 +140,7 @@ export class LoadQueue {
     return [...this.#options.residents()].some(({ isLeaving }) => isLeaving)
   }
 
-  /** @returns whether it has started */
-  #makeRoom(waiting: Waiting): boolean {
+  #makeRoom(waiting: Waiting): 'started' | 'waits' | 'hopeless' {
     const { ticket, sinceMs } = waiting
     const { budget, clock, patienceMs } = this.#options
     const residents = [...this.#options.residents()]
@@ -157,20 +158,20 @@ export class LoadQueue {
     }
     if (reachable >= ticket.minBytes) {
       take(idle.sort((a, b) => a.lastUsedMs - b.lastUsedMs))
-      if (budget.freeBytes < target) return false
+      if (budget.freeBytes < target) return 'waits'
       this.#start(waiting, target)
-      return true
+      return 'started'
     }
     // Pinned and dedicated models hold the rest: nobody leaves for what would not be enough.
-    if (coming + sum(staying) < ticket.minBytes) return false
+    if (ticket.isExtra || coming + sum(staying) < ticket.minBytes) return 'hopeless'
     const leftMs = sinceMs + patienceMs - clock.nowMs()
     if (leftMs > 0) {
       this.#cancelTimer = this.#options.timer.after(leftMs, () => this.place())
-      return false
+      return 'waits'
     }
     take(idle)
     take(staying.filter(({ isIdle }) => !isIdle).sort((a, b) => a.readySinceMs - b.readySinceMs))
-    return false
+    return 'waits'
   }
 
   #start(waiting: Waiting, bytes: number): void {

@@ -12,6 +12,7 @@ import type { StoredModel } from '../../store/model-store.ts'
 import { type MemoryRule, SWAP_SHARE } from '../engine-plan.ts'
 import { type DeploymentPlan, type DeploymentSettings, planDeployment } from '../plan-deployment.ts'
 import type { TextToolsCache } from '../text-tools.ts'
+import { affinityLauncher, cpusOf } from './cpu-affinity.ts'
 import type { EndpointSpec, VariantSpec } from './endpoint-spec.ts'
 import { PROCESS_BYTES } from './memory-budget.ts'
 import type { PlanOptions, PreparedVariant } from './pool-tools.ts'
@@ -23,6 +24,8 @@ export interface PoolPlannerOptions {
   readonly texts: TextToolsCache
   /** Cores that are shared out among replicas. */
   readonly numCores: number
+  /** CPUs that replicas may be bound to. */
+  readonly allowedCpus: readonly number[]
   budgetBytes(): number
   /** What the store has of it; `null` = it must be fetched. @throws ServingError of the store */
   find(variant: VariantSpec): Promise<StoredModel | null>
@@ -63,7 +66,9 @@ export class PoolPlanner {
     variant: VariantSpec,
     { path, digest }: StoredModel,
   ): Promise<PreparedVariant> {
-    const { settings, clock, texts, budgetBytes } = this.#options
+    const { settings, clock, texts, budgetBytes, allowedCpus } = this.#options
+    // What this machine cannot do is refused now, not when a replica starts.
+    for (const cpuSet of endpoint.cpuSets) affinityLauncher(endpoint.name, cpuSet, allowedCpus)
     const plan = await planDeployment(
       { path, digest, names: [endpoint.name], ownedBy: 'ingot' },
       {
@@ -105,8 +110,10 @@ export class PoolPlanner {
   }
 
   /** Replicas of a dedicated endpoint compute side by side; serverless models take turns more than not. */
-  #threadsOf({ mode, autoscaling }: EndpointSpec): number {
+  #threadsOf({ mode, autoscaling, cpuSets }: EndpointSpec): number {
     const { settings, numCores } = this.#options
+    // A replica that is bound to fewer CPUs than it has threads would wait for itself.
+    if (cpuSets.length > 0) return Math.min(...cpuSets.map((cpuSet) => cpusOf(cpuSet).length))
     if (mode === 'serverless') return settings.engine.threads
     return Math.max(1, Math.floor(numCores / Math.max(1, autoscaling.maxReplicas)))
   }

@@ -72,6 +72,11 @@ export class ReplicaSet implements ReplicaGroup {
     return admissionPace(this.statuses().map(({ stats }) => stats))
   }
 
+  /** Inside all replicas. */
+  get numSequences(): number {
+    return [...this.#slots].reduce((sum, { numSequences }) => sum + numSequences, 0)
+  }
+
   get reservedBytes(): number {
     return [...this.#slots].reduce((sum, { reservation }) => sum + reservation.bytes, 0)
   }

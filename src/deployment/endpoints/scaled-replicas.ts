@@ -109,6 +109,7 @@ export class ScaledReplicas {
     leaveLine = this.#options.queue.enter({
       bytes: totalBytes(size),
       minBytes: leastBytes(size),
+      isExtra: this.set.numReady > 0,
       start: (reservation) => {
         this.#tickets.delete(withdraw)
         this.#start(prepared, reservation)

@@ -1,5 +1,6 @@
 /** The supervisor over real child processes that misbehave; time moves by hand, nothing sleeps. */
 
+import { existsSync, readFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { SupervisorOptions } from '../../../src/worker/replica-supervisor.ts'
 import { caught } from '../../support/caught.ts'
@@ -351,3 +352,16 @@ describe('stopping', () => {
     await stopped
   })
 })
+
+it.skipIf(!existsSync('/usr/bin/taskset'))(
+  'an engine that is bound to CPUs is the process that is watched, and runs on no others',
+  async () => {
+    const launcher = ['/usr/bin/taskset', '-c', '0']
+    const { supervisor } = new Supervised({}, { launcher })
+    await supervisor.start()
+    const { pid } = supervisor.status()
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    expect(/^Cpus_allowed_list:\t(.*)$/m.exec(status)?.[1]).toBe('0')
+    await supervisor.stop()
+  },
+)
