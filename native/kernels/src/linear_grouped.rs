@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::cpu::{Family, family};
 use crate::grouped::{Codes, Grouped};
 use crate::linear::{TILE_ROWS, Target, row_tiles};
-use crate::linear_int8::Ahead;
+use crate::linear_ahead::Ahead;
 use crate::packed_linear::{BLOCK, TILE_COLUMNS};
 use crate::quantize::QuantisedRow;
 use crate::simd::Simd;

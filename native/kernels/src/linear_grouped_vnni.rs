@@ -1,4 +1,4 @@
-//! The grouped path on AVX-512 VNNI: a tile of up to 6 rows × 32 columns in registers, as in `linear_int8`.
+//! The grouped path on AVX-512 VNNI: a tile of up to 6 rows × 32 columns in registers, as `linear_vnni` has it.
 #![cfg(target_arch = "x86_64")]
 
 use std::arch::x86_64::*;
@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use crate::grouped::{Codes, Grouped};
 use crate::linear::Target;
+use crate::linear_ahead::Ahead;
 use crate::linear_grouped::start_of;
-use crate::linear_int8::Ahead;
+use crate::linear_vnni::{Sums, add_bytes, add_nibbles, add_scaled};
 use crate::packed_linear::TILE_COLUMNS;
 use crate::quantize::QuantisedRow;
 use crate::simd_avx512::Avx512;
@@ -23,29 +24,10 @@ pub(crate) unsafe fn tile(
     target: &Target,
     ahead: &Ahead,
 ) {
-    let first = rows.start;
+    let (first, count) = (rows.start, rows.len());
     macro_rules! by_rows {
         ($bytes:literal, $zeros:literal) => {
-            match rows.len() {
-                1 => {
-                    rows_of::<1, $bytes, $zeros>(kind, weights, blocks, acts, first, target, ahead)
-                }
-                2 => {
-                    rows_of::<2, $bytes, $zeros>(kind, weights, blocks, acts, first, target, ahead)
-                }
-                3 => {
-                    rows_of::<3, $bytes, $zeros>(kind, weights, blocks, acts, first, target, ahead)
-                }
-                4 => {
-                    rows_of::<4, $bytes, $zeros>(kind, weights, blocks, acts, first, target, ahead)
-                }
-                5 => {
-                    rows_of::<5, $bytes, $zeros>(kind, weights, blocks, acts, first, target, ahead)
-                }
-                _ => {
-                    rows_of::<6, $bytes, $zeros>(kind, weights, blocks, acts, first, target, ahead)
-                }
-            }
+            crate::for_rows!(count, rows_of [$bytes, $zeros] (kind, weights, blocks, acts, first, target, ahead))
         };
     }
     match (kind.codes == Codes::Bytes, kind.has_zeros) {
@@ -66,10 +48,12 @@ unsafe fn rows_of<const ROWS: usize, const BYTES: bool, const ZEROS: bool>(
     target: &Target,
     ahead: &Ahead,
 ) {
-    let (groups, code_bytes) = if BYTES { (8, 1024) } else { (4, 512) };
-    let codes = if BYTES { Codes::Bytes } else { Codes::Nibbles };
-    let low_bits = _mm512_set1_epi8(15);
-    let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+    let (codes, code_bytes) = if BYTES {
+        (Codes::Bytes, 1024)
+    } else {
+        (Codes::Nibbles, 512)
+    };
+    let mut sums: Sums<ROWS> = [[_mm512_setzero_ps(); 2]; ROWS];
     // Walked along, since a division a block would cost as much as its sums.
     let mut scales_at = weights.add(kind.scales_at(blocks, 0)).cast::<f32>();
     // Wherever it points when there are none.
@@ -78,46 +62,15 @@ unsafe fn rows_of<const ROWS: usize, const BYTES: bool, const ZEROS: bool>(
     for block in 0..blocks {
         let tile = weights.add(block * code_bytes);
         let act = acts.add(block * ROWS);
-        for line in ahead.lines.clone() {
-            // Past the last tile there may be no memory at this address; a prefetch ignores that.
-            let at = ahead.from.wrapping_add(block * code_bytes + line * 64);
-            _mm_prefetch::<_MM_HINT_T0>(at.cast());
-        }
+        ahead.fetch(block * code_bytes);
         let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
         for row in 0..ROWS {
             dots[row] = [_mm512_set1_epi32(start_of(codes, &*act.add(row))); 2];
         }
-        for group in 0..groups {
-            let first = _mm512_load_si512(tile.add(group * 64).cast());
-            let second = _mm512_load_si512(tile.add((groups + group) * 64).cast());
-            if BYTES {
-                for row in 0..ROWS {
-                    let a = quad((*act.add(row)).quants.as_ptr().add(group * 4));
-                    dots[row][0] = _mm512_dpbusd_epi32(dots[row][0], first, a);
-                    dots[row][1] = _mm512_dpbusd_epi32(dots[row][1], second, a);
-                }
-            } else {
-                // No `map`: what it calls is compiled without these CPU features.
-                let low = [
-                    _mm512_and_si512(first, low_bits),
-                    _mm512_and_si512(second, low_bits),
-                ];
-                let high = [
-                    _mm512_and_si512(_mm512_srli_epi16::<4>(first), low_bits),
-                    _mm512_and_si512(_mm512_srli_epi16::<4>(second), low_bits),
-                ];
-                for row in 0..ROWS {
-                    let quants = (*act.add(row)).quants.as_ptr();
-                    let (a, b) = (
-                        quad(quants.add(group * 4)),
-                        quad(quants.add(16 + group * 4)),
-                    );
-                    for half in 0..2 {
-                        dots[row][half] = _mm512_dpbusd_epi32(dots[row][half], low[half], a);
-                        dots[row][half] = _mm512_dpbusd_epi32(dots[row][half], high[half], b);
-                    }
-                }
-            }
+        if BYTES {
+            add_bytes(tile, act, &mut dots);
+        } else {
+            add_nibbles(tile, act, &mut dots);
         }
         if ZEROS {
             let at = zeros_at;
@@ -134,32 +87,18 @@ unsafe fn rows_of<const ROWS: usize, const BYTES: bool, const ZEROS: bool>(
                 }
             }
         }
-        let scales = [
-            _mm512_loadu_ps(scales_at),
-            _mm512_loadu_ps(scales_at.add(16)),
-        ];
+        for half in 0..2 {
+            let scale = _mm512_loadu_ps(scales_at.add(half * 16));
+            add_scaled(half, &dots, scale, act, &mut sums);
+        }
         left_of_scale -= 1;
         if left_of_scale == 0 {
             scales_at = scales_at.add(TILE_COLUMNS);
             zeros_at = zeros_at.wrapping_add(TILE_COLUMNS);
             left_of_scale = kind.blocks_per_scale;
         }
-        for row in 0..ROWS {
-            let s = _mm512_set1_ps((*act.add(row)).scale);
-            for half in 0..2 {
-                let dot = _mm512_cvtepi32_ps(dots[row][half]);
-                let scale = _mm512_mul_ps(scales[half], s);
-                sums[row][half] = _mm512_fmadd_ps(dot, scale, sums[row][half]);
-            }
-        }
     }
     for row in 0..ROWS {
         target.store::<Avx512>(first_row + row, sums[row][0], sums[row][1]);
     }
-}
-
-/// Four activations in every lane.
-#[inline(always)]
-unsafe fn quad(from: *const i8) -> __m512i {
-    _mm512_set1_epi32(from.cast::<i32>().read_unaligned())
 }

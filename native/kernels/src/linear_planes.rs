@@ -11,7 +11,7 @@ use std::ops::Range;
 use crate::cpu::{Family, family};
 use crate::format::Format;
 use crate::linear::{TILE_ROWS, Target, row_tiles};
-use crate::linear_int8::Ahead;
+use crate::linear_ahead::Ahead;
 use crate::packed_linear::TILE_COLUMNS;
 use crate::planes::Planes;
 use crate::planes_pack::{quant, scale_and_minimum};

@@ -9,8 +9,9 @@ use std::ops::Range;
 
 use crate::format::Format;
 use crate::linear::Target;
-use crate::linear_int8::Ahead;
+use crate::linear_ahead::Ahead;
 use crate::linear_planes_panel::load_scales;
+use crate::linear_vnni::{Sums, add_group, add_minimum, add_scaled, quad};
 use crate::planes::{BlockAt, Planes, Values, group_at};
 use crate::quantize::QuantisedRow;
 use crate::simd_avx512::Avx512;
@@ -27,14 +28,9 @@ pub(crate) unsafe fn tile(
     ahead: &Ahead,
 ) {
     let first = rows.start;
-    crate::for_planes!(format, FORMAT => match rows.len() {
-        1 => rows_of::<1, FORMAT>(weights, blocks, acts, first, target, ahead),
-        2 => rows_of::<2, FORMAT>(weights, blocks, acts, first, target, ahead),
-        3 => rows_of::<3, FORMAT>(weights, blocks, acts, first, target, ahead),
-        4 => rows_of::<4, FORMAT>(weights, blocks, acts, first, target, ahead),
-        5 => rows_of::<5, FORMAT>(weights, blocks, acts, first, target, ahead),
-        _ => rows_of::<6, FORMAT>(weights, blocks, acts, first, target, ahead),
-    });
+    let count = rows.len();
+    crate::for_planes!(format, FORMAT =>
+        crate::for_rows!(count, rows_of [FORMAT] (weights, blocks, acts, first, target, ahead)));
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
@@ -47,17 +43,11 @@ unsafe fn rows_of<const ROWS: usize, const FORMAT: u8>(
     ahead: &Ahead,
 ) {
     let planes = const { Planes::at(FORMAT) };
-    let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+    let mut sums: Sums<ROWS> = [[_mm512_setzero_ps(); 2]; ROWS];
     for block in 0..blocks {
         let at = planes.block(blocks, block);
         let act = acts.add(block * ROWS);
-        for line in ahead.lines.clone() {
-            // Past the last tile there may be no memory at this address; a prefetch ignores that.
-            let at = ahead
-                .from
-                .wrapping_add(block * planes.block_bytes() + line * 64);
-            _mm_prefetch::<_MM_HINT_T0>(at.cast());
-        }
+        ahead.fetch(block * planes.block_bytes());
         if planes.is_per_16 {
             // The half is a constant, so that the sums stay in registers.
             add_half::<ROWS, FORMAT, 0>(weights, at, act, &mut sums);
@@ -78,7 +68,7 @@ unsafe fn add_block<const ROWS: usize, const FORMAT: u8>(
     weights: *const u8,
     at: BlockAt,
     act: *const QuantisedRow,
-    sums: &mut [[__m512; 2]; ROWS],
+    sums: &mut Sums<ROWS>,
 ) {
     let planes = const { Planes::at(FORMAT) };
     let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
@@ -96,29 +86,14 @@ unsafe fn add_block<const ROWS: usize, const FORMAT: u8>(
     for group in 0..4 {
         let first = unpack::<FORMAT>(weights.add(at.quants), 0, group);
         let second = unpack::<FORMAT>(weights.add(at.quants), 1, group);
-        for row in 0..ROWS {
-            let quants = (*act.add(row)).quants.as_ptr();
-            let (a, b) = (
-                quad(quants.add(group * 4)),
-                quad(quants.add(16 + group * 4)),
-            );
-            dots[row][0] = _mm512_dpbusd_epi32(dots[row][0], first[0], a);
-            dots[row][1] = _mm512_dpbusd_epi32(dots[row][1], second[0], a);
-            dots[row][0] = _mm512_dpbusd_epi32(dots[row][0], first[1], b);
-            dots[row][1] = _mm512_dpbusd_epi32(dots[row][1], second[1], b);
-        }
+        let (low, high) = ([first[0], second[0]], [first[1], second[1]]);
+        add_group(group, low, high, act, &mut dots);
     }
     for half in 0..2 {
         let (scale, minimum) = load_scales::<Avx512>(planes, weights, at, half, 0);
-        for row in 0..ROWS {
-            let a = &*act.add(row);
-            let dot = _mm512_cvtepi32_ps(dots[row][half]);
-            let scale = _mm512_mul_ps(scale, _mm512_set1_ps(a.scale));
-            sums[row][half] = _mm512_fmadd_ps(dot, scale, sums[row][half]);
-            if planes.has_minima {
-                let sum = _mm512_set1_ps(a.scaled_sum);
-                sums[row][half] = _mm512_fmadd_ps(minimum, sum, sums[row][half]);
-            }
+        add_scaled(half, &dots, scale, act, sums);
+        if planes.has_minima {
+            add_minimum(half, minimum, act, sums);
         }
     }
 }
@@ -129,7 +104,7 @@ unsafe fn add_half<const ROWS: usize, const FORMAT: u8, const HALF: usize>(
     weights: *const u8,
     at: BlockAt,
     act: *const QuantisedRow,
-    sums: &mut [[__m512; 2]; ROWS],
+    sums: &mut Sums<ROWS>,
 ) {
     let planes = const { Planes::at(FORMAT) };
     let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
@@ -207,12 +182,6 @@ unsafe fn moved(line: __m512i, by: i32) -> __m512i {
         1.. => _mm512_sll_epi16(line, _mm_cvtsi32_si128(by)),
         _ => _mm512_srl_epi16(line, _mm_cvtsi32_si128(-by)),
     }
-}
-
-/// Four activations in every lane.
-#[inline(always)]
-unsafe fn quad(from: *const i8) -> __m512i {
-    _mm512_set1_epi32(from.cast::<i32>().read_unaligned())
 }
 
 /// The same pointer, unknown to the optimiser: it would keep all of the first half's broadcast activations for the second,
