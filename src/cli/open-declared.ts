@@ -56,6 +56,11 @@ export async function openDeclared(start: ServerStart, metrics: Metrics): Promis
       `Ingot ${version}\n${describe([...poolLines(pool), ...settingLines(choices)])}`,
     readyLine: async (address) => `ready on ${address}, ${counted(catalog)}`,
     givenUp: new Promise(() => {}),
+    // Kept elsewhere, it shows when lines at the end of the history are missing.
+    recorded: {
+      'endpoints.historySequence': history.head.sequence,
+      'endpoints.historyDigest': history.head.digest,
+    },
     close,
   }
 }

@@ -89,6 +89,7 @@ export async function openSingle(
       }),
     readyLine: async (address) => readyLine(address, await readiness.ready),
     givenUp: readiness.givenUp,
+    recorded: {},
     close: () => pool.close(0),
   }
 }

@@ -81,7 +81,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
     const { pool, admin, traces, givenUp } = served
     closers.push(() => served.close())
     const choices = mergeChoices(config.choices, served.choices)
-    audit.append(configurationRecord(choices))
+    audit.append(configurationRecord(choices, served.recorded))
     const server = buildServer({
       deployments: pool,
       metrics,
@@ -151,12 +151,18 @@ function openAudit(
   )
 }
 
-function configurationRecord(choices: readonly Choice[]) {
+function configurationRecord(
+  choices: readonly Choice[],
+  recorded: Readonly<Record<string, string | number>>,
+) {
   return {
     type: 'configuration',
     version: AUDIT_RECORD_VERSION,
     time: new Date(systemClock.wallMs()).toISOString(),
-    settings: Object.fromEntries(choices.map(({ key, value }) => [key, value])),
+    settings: {
+      ...Object.fromEntries(choices.map(({ key, value }) => [key, value])),
+      ...recorded,
+    },
   } as const
 }
 

@@ -16,14 +16,13 @@ import {
   type ReadConfigFile,
   rereadFile,
 } from '../config/load-config.ts'
-import type { Choice } from '../config/runtime-config.ts'
 import { catalogOf, EMPTY_CATALOG } from '../deployment/endpoints/catalog-file.ts'
 import { declarationDefaults } from '../deployment/endpoints/endpoint-file.ts'
 import type { EndpointCatalog } from '../deployment/endpoints/endpoint-spec.ts'
 import { flagsOf } from './config-flags.ts'
-import { cliError } from './errors.ts'
 import { openLog } from './log.ts'
 import { type ModelAccess, openModelAccess } from './model-access.ts'
+import { modelSettingProblem } from './model-settings.ts'
 import type { NamedModel } from './open-single.ts'
 import { Progress } from './progress.ts'
 import { type RunningServer, startServer } from './running-server.ts'
@@ -84,7 +83,8 @@ async function namedModel(
   { access, signal }: { readonly access: ModelAccess; readonly signal: AbortSignal },
 ): Promise<NamedModel | null> {
   if (endpoints.length > 0) {
-    refuseModelSettings(config.choices, endpoints.length)
+    const problem = modelSettingProblem(config.choices, endpoints.length)
+    if (problem !== null) throw problem
     return null
   }
   const { name, draft: draftName } = config.model
@@ -94,19 +94,6 @@ async function namedModel(
   const draft = await access.fetch(access.reference(draftName), { signal })
   const { path, digest } = draft
   return { reference, stored, draft: { path, digest, name: draftName } }
-}
-
-/** Endpoints say themselves what they serve, so a model's settings would reach nothing. */
-function refuseModelSettings(choices: readonly Choice[], numEndpoints: number): void {
-  const written = choices.find(
-    ({ key, origin }) => key.startsWith('model.') && origin !== 'default' && origin !== 'auto',
-  )
-  if (written === undefined) return
-  const { key, value, reason } = written
-  const got = `${key} ${value} (${reason}) and a file with ${numEndpoints} endpoints`
-  const next = 'leave it out, or say it of an endpoint in the file'
-  const details = { expected: 'either one model or endpoints', got, next }
-  throw cliError('CLI_BAD_ARGUMENT', { param: key, details })
 }
 
 function rejection(signal: AbortSignal): Promise<never> {

@@ -17,6 +17,8 @@ export interface ServedPool {
   readyLine(address: string): Promise<string>
   /** Rejects when the server cannot serve any more; pending until then. */
   readonly givenUp: Promise<never>
+  /** What the audit log's first record says beside the settings. */
+  readonly recorded: Readonly<Record<string, string | number>>
   /** End what is left at once, and close what was opened. */
   close(): Promise<void>
 }

@@ -98,7 +98,10 @@ export interface AuditRecord {
   readonly adapterDigest: string | null
 }
 
-/** Written once at start: every setting with its value, so that later records can be read without this machine. */
+/**
+ * Written once at start: every setting with its value, so that later records can be read without this machine; and where
+ * endpoints have a history, the end of it.
+ */
 export interface ConfigurationRecord {
   readonly type: 'configuration'
   readonly version: typeof AUDIT_RECORD_VERSION

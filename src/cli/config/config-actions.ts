@@ -24,6 +24,7 @@ import {
 import type { EndpointCatalog } from '../../deployment/endpoints/endpoint-spec.ts'
 import { cliError } from '../errors.ts'
 import { openModelAccess } from '../model-access.ts'
+import { modelSettingProblem } from '../model-settings.ts'
 import { checkReport, problemLines, showReport } from './config-text.ts'
 
 interface Options {
@@ -46,6 +47,9 @@ export async function checkConfig(file: string | undefined, { json }: Options): 
   const declared: ReadCatalog = readCatalog(read, defaults)
   problems.push(...declared.problems)
   if (loaded !== null && declared.catalog !== null) {
+    const { choices } = loaded.config
+    const problem = modelSettingProblem(choices, declared.catalog.endpoints.length)
+    if (problem !== null) problems.push(problem)
     problems.push(...(await referenceProblems(loaded, declared.catalog, declared)))
   }
   if (json === true) {

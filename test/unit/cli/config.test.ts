@@ -84,6 +84,15 @@ aliases: {x: caht}
     expect(both.err).toContain('at least engine.maxSequences, which is 64, got 32')
   })
 
+  it('refuses a model beside endpoints, wherever it is written', async () => {
+    vi.stubEnv('INGOT_MODEL', 'gemma-3-270m')
+    const { code, err } = await run('check', file('endpoints: {a: {model: smollm2-135m-instruct}}'))
+    expect(code).toBe(EXIT.usage)
+    expect(err).toContain(
+      'expected either one model or endpoints, got model.name gemma-3-270m (INGOT_MODEL) and a file with 1 endpoints',
+    )
+  })
+
   it('checks the environment too, and JSON', async () => {
     vi.stubEnv('INGOT_PROT', '1')
     vi.stubEnv('INGOT_CONFIG', file('{"server": {"port": 70000}}', 'ingot.json'))
