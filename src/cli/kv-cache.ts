@@ -1,10 +1,9 @@
 /** `ingot cache`: what the disk cache of prompts' keys and values holds, and its deletion. Works beside running servers. */
 
-import { rm } from 'node:fs/promises'
 import { loadConfig } from '../config/load-config.ts'
 import { formatBytes } from '../config/option.ts'
 import type { StoreConfig } from '../config/runtime-config.ts'
-import { forgetTenant, kvDiskUsage } from '../execution/kv-disk/forget-tenant.ts'
+import { forgetEverybody, forgetTenant, kvDiskUsage } from '../execution/kv-disk/forget-tenant.ts'
 import { flagsOf } from './config-flags.ts'
 import { cliError } from './errors.ts'
 
@@ -39,8 +38,7 @@ export async function removeKvCache(parsed: Parsed): Promise<void> {
     process.stdout.write(`removed ${counted(removed)} of ${principal}\n`)
     return
   }
-  const removed = await kvDiskUsage(folder)
-  await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+  const removed = await forgetEverybody(folder)
   process.stdout.write(`removed ${counted(removed)}\n`)
 }
 

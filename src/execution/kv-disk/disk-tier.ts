@@ -10,13 +10,13 @@
  * D1 Files that are known and the one that is being written take no more than `limitBytes`; what other processes add
  *    is found, and removed in its turn, each time that an eighth of the limit was written here.
  * D2 A block is lent only when its file is whole and of its name; any other file is removed.
- * D3 Whatever the disk does, no call throws or rejects: writing pauses for a while, reading finds less.
+ * D3 Whatever the disk does, no call throws or rejects, and no load hangs: writing pauses, reading finds less.
  */
 
 import type { Clock } from '../../base/clock.ts'
 import type { KvKey, KvTier, KvTierStats } from '../../engine/kv-tier.ts'
 import { FileIndex } from './file-index.ts'
-import { FIRST_GENERATION, type KvFiles } from './kv-files.ts'
+import type { KvFiles } from './kv-files.ts'
 import { childName, type KvName, keyOf, nameOf, rootName, tenantFolder } from './kv-name.ts'
 import { blockOf, HEADER_BYTES, isWhole, newRecord, recordOf, sealRecord } from './kv-record.ts'
 
@@ -27,6 +27,8 @@ export interface DiskTierOptions {
   /** Of `configurationFolder`. */
   readonly configuration: string
   readonly clock: Clock
+  /** How long a few blocks may take to be read; default 2 s. */
+  readonly patienceMs?: number
   /** For people. */
   readonly onWarning: (message: string) => void
 }
@@ -38,6 +40,8 @@ const MOST_PENDING_BYTES = 64 * 2 ** 20
 /** Node's pool has four threads, which reads and sums share. */
 const NUM_READERS = 8
 const PAUSE_MS = 30_000
+/** For a few blocks; a disk needs some milliseconds. */
+const PATIENCE_MS = 2_000
 /** Left to everything else on the disk. */
 const RESERVE_BYTES = 256 * 2 ** 20
 /** Before the first load: what a slow disk reads. */
@@ -48,6 +52,8 @@ export class DiskTier implements KvTier {
   readonly #options: DiskTierOptions
   readonly #index = new FileIndex()
   readonly #generations = new Map<string, string>()
+  /** Of tenants that it does not know. */
+  #otherGeneration = ''
   /** By path; those of `#queue` are not begun yet. */
   readonly #pending = new Map<string, Bytes>()
   readonly #queue: KvName[] = []
@@ -57,6 +63,7 @@ export class DiskTier implements KvTier {
   #writer: Promise<void> | null = null
   #bytesSinceLook = 0
   #pausedUntilMs = Number.NEGATIVE_INFINITY
+  #unreadUntilMs = Number.NEGATIVE_INFINITY
   #isClosed = false
   #loadBlockMs: number
   #numSaved = 0
@@ -80,8 +87,9 @@ export class DiskTier implements KvTier {
       return tier
     }
     try {
-      for (const [tenant, generation] of await options.files.generations())
-        tier.#generations.set(tenant, generation)
+      const { tenants, others } = await options.files.generations()
+      for (const [tenant, generation] of tenants) tier.#generations.set(tenant, generation)
+      tier.#otherGeneration = others
       await tier.#look()
     } catch (cause) {
       tier.#pause(cause)
@@ -115,7 +123,7 @@ export class DiskTier implements KvTier {
   }
 
   has(key: KvKey): boolean {
-    return this.#index.has(nameOf(key).path)
+    return this.#index.has(nameOf(key).path) && this.#options.clock.nowMs() >= this.#unreadUntilMs
   }
 
   save(key: KvKey, read: (into: Uint8Array) => void): void {
@@ -144,7 +152,7 @@ export class DiskTier implements KvTier {
     const startMs = this.#options.clock.nowMs()
     const blocks: Uint8Array[] = []
     for (let at = 0; at < keys.length; at += NUM_READERS) {
-      const some = await Promise.all(keys.slice(at, at + NUM_READERS).map((key) => this.#read(key)))
+      const some = await this.#readSome(keys.slice(at, at + NUM_READERS))
       const missing = some.indexOf(null)
       const numGood = missing < 0 ? some.length : missing
       for (const [index, record] of some.entries()) {
@@ -187,7 +195,7 @@ export class DiskTier implements KvTier {
   }
 
   #generationOf(tenant: string): string {
-    return this.#generations.get(tenant) ?? FIRST_GENERATION
+    return this.#generations.get(tenant) ?? this.#otherGeneration
   }
 
   async #writeAll(): Promise<void> {
@@ -259,6 +267,25 @@ export class DiskTier implements KvTier {
     if (wasPaused) return
     const next = `requests go on, and nothing is written for ${PAUSE_MS / 1000} s`
     this.#options.onWarning(`disk cache of KV: writing failed (${reason}); ${next}`)
+  }
+
+  /** Null where there is nothing, or nothing yet: whoever waits must not wait for a disk that hangs. */
+  async #readSome(keys: readonly KvKey[]): Promise<readonly (Bytes | null)[]> {
+    const reads = Promise.all(keys.map((key) => this.#read(key)))
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<null>((resolve) => {
+      timer = setTimeout(() => resolve(null), this.#options.patienceMs ?? PATIENCE_MS)
+    })
+    const some = await Promise.race([reads, late])
+    clearTimeout(timer)
+    if (some !== null) return some
+    this.#unreadUntilMs = this.#options.clock.nowMs() + PAUSE_MS
+    const next = `requests go on, and nothing is read for ${PAUSE_MS / 1000} s`
+    this.#options.onWarning(`disk cache of KV: the disk does not answer; ${next}`)
+    void reads.then((records) => {
+      for (const record of records) if (record !== null) this.#spareRecord(record)
+    })
+    return keys.map(() => null)
   }
 
   /** D2. */

@@ -10,22 +10,43 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { FORGOTTEN, type KvFile, openKvFiles } from './kv-files.ts'
+import { ALL_TENANTS, FORGOTTEN, type KvFile, openKvFiles } from './kv-files.ts'
 import { tenantFolder } from './kv-name.ts'
 
-/** @returns files and bytes that were removed */
-export async function forgetTenant(
-  folder: string,
-  principal: string,
-): Promise<{ numFiles: number; bytes: number }> {
+export interface KvUsage {
+  readonly numFiles: number
+  readonly bytes: number
+}
+
+/** @returns what was removed */
+export async function forgetTenant(folder: string, principal: string): Promise<KvUsage> {
   const tenant = tenantFolder(principal)
-  const belongs = ({ path }: KvFile) => path.split('/')[1] === tenant
   await mark(folder, tenant)
-  const files = (await openKvFiles(folder).list()).filter(belongs)
+  const files = (await openKvFiles(folder).list()).filter((file) => tenantOf(file) === tenant)
+  await removeTenant(folder, tenant)
+  return usageOf(files)
+}
+
+/** The same for everybody's data, of all models. */
+export async function forgetEverybody(folder: string): Promise<KvUsage> {
+  await mark(folder, ALL_TENANTS)
+  const files = await openKvFiles(folder).list()
+  for (const tenant of new Set(files.map(tenantOf))) await removeTenant(folder, tenant)
+  return usageOf(files)
+}
+
+async function removeTenant(folder: string, tenant: string): Promise<void> {
   for (const configuration of await readdir(folder)) {
     if (configuration === FORGOTTEN) continue
     await rm(join(folder, configuration, tenant), { recursive: true, force: true, maxRetries: 3 })
   }
+}
+
+function tenantOf({ path }: KvFile): string {
+  return path.split('/')[1] ?? ''
+}
+
+function usageOf(files: readonly KvFile[]): KvUsage {
   return { numFiles: files.length, bytes: files.reduce((sum, { bytes }) => sum + bytes, 0) }
 }
 
@@ -39,7 +60,6 @@ async function mark(folder: string, tenant: string): Promise<void> {
 }
 
 /** Files in a folder that need not be there. */
-export async function kvDiskUsage(folder: string): Promise<{ numFiles: number; bytes: number }> {
-  const files = await openKvFiles(folder).list()
-  return { numFiles: files.length, bytes: files.reduce((sum, { bytes }) => sum + bytes, 0) }
+export async function kvDiskUsage(folder: string): Promise<KvUsage> {
+  return usageOf(await openKvFiles(folder).list())
 }

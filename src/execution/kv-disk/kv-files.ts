@@ -3,10 +3,13 @@
  * what is in them, nor how many there may be.
  *
  *   <name>.kv               whole
- *   <name>.kv.<pid>.part    being written by that process; removed when it is found and the process has gone
+ *   <name>.kv.<pid>-<word>.part   being written by that process; removed when it is found and the process has gone, or is
+ *                                 another one of the same number, as in containers
  *   forgotten/<tenant>      which removal of a tenant's files was the last one; see `forget-tenant.ts`
+ *   forgotten/all           the same for everybody's
  */
 
+import { randomBytes } from 'node:crypto'
 import {
   mkdir,
   open,
@@ -40,27 +43,38 @@ export interface KvFiles {
   list(): Promise<readonly KvFile[]>
   /** Changes whenever the tenant's files are removed. */
   generationOf(tenant: string): Promise<string>
-  /** Of tenants whose files were removed. */
-  generations(): Promise<ReadonlyMap<string, string>>
+  /** Of tenants whose files were removed, and of all others. */
+  generations(): Promise<KvGenerations>
   freeBytes(): Promise<number>
 }
 
+export interface KvGenerations {
+  readonly tenants: ReadonlyMap<string, string>
+  readonly others: string
+}
+
 export const FORGOTTEN = 'forgotten'
-/** Of a tenant whose files were never removed. */
-export const FIRST_GENERATION = ''
+/** In place of a tenant. */
+export const ALL_TENANTS = 'all'
 
 const FOLDER_NAME = /^[0-9a-f]{32}$/
 const FILE_NAME = /^[0-9a-f]{64}\.kv$/
-const PART_NAME = /^[0-9a-f]{64}\.kv\.(\d+)\.part$/
+const PART_NAME = /^[0-9a-f]{64}\.kv\.(\d+)-([0-9a-f]{8})\.part$/
+/** No block is written for so long. */
+const OLD_MS = 3_600_000
+/** This process's. */
+const WORD = randomBytes(4).toString('hex')
 /** Others on the machine must not read prompts out of it. */
 const PRIVATE = { folder: 0o700, file: 0o600 } as const
 
 /** @param folder - made when something is written */
 export function openKvFiles(folder: string): KvFiles {
   const at = (path: string) => join(folder, path)
+  const markOf = async (name: string) =>
+    (await readFile(at(`${FORGOTTEN}/${name}`), 'utf8').catch(absent)) ?? ''
   return {
     async write(path, bytes) {
-      const part = `${at(path)}.${process.pid}.part`
+      const part = `${at(path)}.${process.pid}-${WORD}.part`
       await mkdir(dirname(part), { recursive: true, mode: PRIVATE.folder })
       try {
         await writeFile(part, bytes, { mode: PRIVATE.file })
@@ -84,14 +98,14 @@ export function openKvFiles(folder: string): KvFiles {
     remove: (path) => rm(at(path), { force: true }),
     list: () => listFiles(folder),
     async generationOf(tenant) {
-      return (
-        (await readFile(at(`${FORGOTTEN}/${tenant}`), 'utf8').catch(absent)) ?? FIRST_GENERATION
-      )
+      const [own, all] = await Promise.all([tenant, ALL_TENANTS].map(markOf))
+      return `${all} ${own}`
     },
     async generations() {
       const tenants = (await namesIn(at(FORGOTTEN))).filter((name) => FOLDER_NAME.test(name))
       const found = tenants.map(async (name) => [name, await this.generationOf(name)] as const)
-      return new Map(await Promise.all(found))
+      const others = `${await markOf(ALL_TENANTS)} `
+      return { tenants: new Map(await Promise.all(found)), others }
     },
     async freeBytes() {
       await mkdir(folder, { recursive: true, mode: PRIVATE.folder })
@@ -106,22 +120,28 @@ async function listFiles(folder: string): Promise<readonly KvFile[]> {
   for (const configuration of await foldersIn(folder)) {
     for (const tenant of await foldersIn(join(folder, configuration))) {
       const place = join(configuration, tenant)
-      for (const name of await namesIn(join(folder, place))) {
-        const path = join(place, name)
-        if (FILE_NAME.test(name)) {
+      const names = await namesIn(join(folder, place))
+      await Promise.all(
+        names.map(async (name) => {
+          const path = join(place, name)
           const stats = await stat(join(folder, path)).catch(absent)
-          if (stats !== null) files.push({ path, bytes: stats.size, usedMs: stats.mtimeMs })
-        } else if (isLeftover(name)) await rm(join(folder, path), { force: true })
-      }
+          if (stats === null) return
+          const { size: bytes, mtimeMs: usedMs } = stats
+          if (FILE_NAME.test(name)) files.push({ path, bytes, usedMs })
+          else if (isLeftover(name, usedMs)) await rm(join(folder, path), { force: true })
+        }),
+      )
     }
   }
   return files
 }
 
 /** Of a process that ended while it wrote. */
-function isLeftover(name: string): boolean {
-  const pid = Number(PART_NAME.exec(name)?.[1] ?? 0)
-  if (pid === 0) return false
+function isLeftover(name: string, writtenMs: number): boolean {
+  const [, pidText, word] = PART_NAME.exec(name) ?? []
+  if (pidText === undefined) return false
+  const pid = Number(pidText)
+  if (Date.now() - writtenMs > OLD_MS || (pid === process.pid && word !== WORD)) return true
   try {
     process.kill(pid, 0)
     return false

@@ -8,11 +8,16 @@ import {
   readFileSync,
   statSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { forgetTenant, kvDiskUsage } from '../../../../src/execution/kv-disk/forget-tenant.ts'
+import {
+  forgetEverybody,
+  forgetTenant,
+  kvDiskUsage,
+} from '../../../../src/execution/kv-disk/forget-tenant.ts'
 import { type KvFiles, openKvFiles } from '../../../../src/execution/kv-disk/kv-files.ts'
 import { configurationFolder, nameOf } from '../../../../src/execution/kv-disk/kv-name.ts'
 import {
@@ -114,12 +119,16 @@ describe('blocks on disk', () => {
 
   it('being written by a process that was killed are removed, others’ are not', async () => {
     const { paths } = await written()
-    // No process has this number.
-    const dead = `${paths[0]}.${2 ** 22 + 1}.part`
-    const alive = `${paths[0]}.${process.ppid}.part`
-    for (const part of [dead, alive]) writeFileSync(part, 'half')
+    const part = (pid: number) => `${paths[0]}.${pid}-0123abcd.part`
+    // No process has this number; of this process’s number was one that has ended, as in a container.
+    const dead = part(2 ** 22 + 1)
+    const former = part(process.pid)
+    const old = part(1)
+    const alive = part(process.ppid)
+    for (const path of [dead, former, old, alive]) writeFileSync(path, 'half')
+    utimesSync(old, 1, 1)
     await stage.open()
-    expect([existsSync(dead), existsSync(alive)]).toEqual([false, true])
+    expect([dead, former, old, alive].map(existsSync)).toEqual([false, false, false, true])
   })
 })
 
@@ -223,10 +232,24 @@ describe('a disk that fails', () => {
     chmodSync(stage.folder, 0o700)
   })
 
+  it('that hangs holds up nobody: what does not come in time is computed', async () => {
+    await written()
+    const hanging = new Promise<number>(() => {})
+    const tier = await stage.open({ files: failing({ read: () => hanging }), patienceMs: 20 })
+    const keys = chain(tier, 3)
+    expect(await loadAll(tier, keys)).toEqual([])
+    expect(tier.has(keys[0]!)).toBe(false)
+    stage.clock.advance(30_000)
+    expect(tier.has(keys[0]!)).toBe(true)
+    expect(stage.warnings).toEqual([
+      'disk cache of KV: the disk does not answer; requests go on, and nothing is read for 30 s',
+    ])
+  })
+
   it('that is slow makes blocks wait in memory, at most 64 MiB of them', async () => {
     let letGo: () => void = () => {}
     const write = () => new Promise<void>((resolve) => (letGo = resolve))
-    const files = { ...failing({ write }), generationOf: async () => '' }
+    const files = { ...failing({ write }), generationOf: async () => ' ' }
     const blockBytes = 20 * 2 ** 20
     const tier = await stage.open({ files, blockBytes, limitBytes: 2 ** 30 })
     expect(saveAll(tier, chain(tier, 5))).toBe(3)
@@ -273,6 +296,27 @@ describe('a tenant’s data', () => {
     await tier.close()
     expect(await loadAll(tier, after)).toEqual([true, true])
     expect(await kvDiskUsage(stage.folder)).toEqual({ numFiles: 2, bytes: 2 * FILE_BYTES })
+  })
+
+  it('is deleted with everybody’s, also what an engine that runs has not written yet', async () => {
+    const tier = await stage.open()
+    const [alice, bob] = [chain(tier, 2), chain(tier, 1, { tenant: 'bob' })]
+    saveAll(tier, alice.slice(0, 1))
+    await tier.hasRoom()
+    while (!tier.has(alice[0]!)) await new Promise((resolve) => setImmediate(resolve))
+    expect(await forgetEverybody(stage.folder)).toEqual({ numFiles: 1, bytes: FILE_BYTES })
+    saveAll(tier, alice.slice(1))
+    saveAll(tier, bob)
+    while (tier.stats.numDroppedBlocks < 2) await new Promise((resolve) => setImmediate(resolve))
+    expect(await kvDiskUsage(stage.folder)).toEqual({ numFiles: 0, bytes: 0 })
+    const later = chain(tier, 1, { tenant: 'bob' })
+    saveAll(tier, later)
+    await tier.close()
+    const again = await stage.open()
+    expect(await loadAll(again, chain(again, 1, { tenant: 'bob' }))).toEqual([true])
+    expect(saveAll(again, chain(again, 1, { tenant: 'carol' }))).toBe(1)
+    await again.close()
+    expect(again.stats.numSavedBlocks).toBe(1)
   })
 
   it('whose file appears while it is being deleted is removed by the engine that wrote it', async () => {
