@@ -36,8 +36,7 @@ interface ErrorBody {
 
 interface AnswerBody extends ErrorBody {
   readonly choices?: readonly { readonly text?: string; readonly finish_reason?: string | null }[]
-  readonly provider?: string
-  readonly variant?: string
+  readonly ingot?: { readonly endpoint: string; readonly variant: string }
 }
 
 type Ending = Pick<RequestResult, 'outcome' | 'detail'> &
@@ -82,6 +81,8 @@ async function answerOf(
       max_tokens: maxTokens,
       temperature: 0,
       ignore_eos: true,
+      // An answer then tells who gave it.
+      provider: {},
       stream: isStreamed,
     }),
   })
@@ -154,8 +155,8 @@ function errorOf(text: string): string | null {
   }
 }
 
-function variantOf({ provider, variant }: AnswerBody): string | null {
-  return variant ?? provider ?? null
+function variantOf({ ingot }: AnswerBody): string | null {
+  return ingot === undefined ? null : `${ingot.endpoint}/${ingot.variant}`
 }
 
 function causeOf(error: unknown): string {
