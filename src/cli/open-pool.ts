@@ -206,7 +206,7 @@ export interface AdminParts {
 export function poolAdmin({ pool, config, history, readCatalog }: AdminParts): PoolAdmin {
   return new PoolAdmin({
     ...{ pool, history, readCatalog },
-    check: assertCatalog,
+    check: (after) => assertCatalog(after, pool.catalog),
     profile: (_, source) => profileVariants(pool, source, (one) => plainEndpoint(one, one, config)),
   })
 }

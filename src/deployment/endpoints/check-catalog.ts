@@ -45,10 +45,13 @@ export function checkCatalog(catalog: EndpointCatalog): readonly CatalogProblem[
 /**
  * For changes that do not come from a file.
  *
+ * @param before - what is declared now: what is wrong there already is not the change's fault, such as the name of a model
+ * that was named on the command line
  * @throws ServingError DEPLOYMENT_BAD_DECLARATION: the first problem
  */
-export function assertCatalog(catalog: EndpointCatalog): void {
-  const [problem] = checkCatalog(catalog)
+export function assertCatalog(catalog: EndpointCatalog, before: EndpointCatalog | null): void {
+  const known = new Set((before === null ? [] : checkCatalog(before)).map(({ path }) => path))
+  const problem = checkCatalog(catalog).find(({ path }) => !known.has(path))
   if (problem === undefined) return
   const { path, ...details } = problem
   throw deploymentError('DEPLOYMENT_BAD_DECLARATION', {

@@ -371,7 +371,7 @@ describe('a change that is no file', () => {
       endpoints: [endpointSpec({ name: 'chat-small' })],
       aliases: [aliasSpec({ targets: ['chat-smal'] })],
     }
-    expect(() => assertCatalog(catalog)).toThrow(
+    expect(() => assertCatalog(catalog, null)).toThrow(
       expect.objectContaining({
         code: 'DEPLOYMENT_BAD_DECLARATION',
         status: 409,
@@ -380,9 +380,14 @@ describe('a change that is no file', () => {
       }),
     )
     const twice = [endpointSpec(), endpointSpec()]
-    expect(() => assertCatalog({ ...catalog, endpoints: twice, aliases: [] })).toThrow(
+    expect(() => assertCatalog({ ...catalog, endpoints: twice, aliases: [] }, null)).toThrow(
       'expected endpoints.a to be declared once, got 2 times',
     )
-    expect(() => assertCatalog({ ...catalog, aliases: [] })).not.toThrow()
+    expect(() => assertCatalog({ ...catalog, aliases: [] }, null)).not.toThrow()
+    // Named on the command line, where any name goes.
+    const odd = { ...catalog, endpoints: [endpointSpec({ name: 'my model' })], aliases: [] }
+    const aliased = { ...odd, aliases: [aliasSpec({ targets: ['my model'] })] }
+    expect(() => assertCatalog(aliased, odd)).not.toThrow()
+    expect(() => assertCatalog(aliased, null)).toThrow('expected endpoints.my model to be a name')
   })
 })
