@@ -363,6 +363,13 @@ describe('examples/ingot.yaml', () => {
   })
 })
 
+it.each(['README.md', 'docs/endpoints.md'])('the configuration files in %s are well', (name) => {
+  const text = readFileSync(join(import.meta.dirname, '../../../..', name), 'utf8')
+  const files = [...text.matchAll(/```yaml\n(.*?)```/gs)].map(([, file]) => file ?? '')
+  expect(files.map((file) => read(file).problems)).toEqual(files.map(() => []))
+  expect(files.length).toBeGreaterThan(0)
+})
+
 describe('a change that is no file', () => {
   it('is refused by the same rules, before anything is applied', () => {
     const catalog = {
