@@ -143,12 +143,15 @@ class Walk {
     }
     const isDedicated = name === 'tiny' && random.below(2) === 0
     const max = 1 + random.below(3)
+    const observeMs = random.below(30_000)
+    const rollout = { percent: 1 + random.below(100), observeMs, maxErrorRate: 0.2, minRequests: 2 }
     return endpointSpec({
       name,
       variants,
       mode: isDedicated ? 'dedicated' : 'serverless',
       state: random.below(10) === 0 ? 'STOPPED' : 'STARTED',
       inactiveTimeoutMs: random.below(2) === 0 ? null : 1000 + random.below(60_000),
+      ...(random.below(2) === 0 ? {} : { rollout }),
       isPinned: name === 'small' && random.below(4) === 0,
       autoscaling: {
         minReplicas: random.below(max + 1),

@@ -14,7 +14,7 @@ import {
   Report,
 } from './catalog-report.ts'
 import { checkAliases } from './check-aliases.ts'
-import type { EndpointCatalog, EndpointSpec, VariantSpec } from './endpoint-spec.ts'
+import type { EndpointCatalog, EndpointSpec, RolloutSpec, VariantSpec } from './endpoint-spec.ts'
 
 const DIGEST_PATTERN = /^sha256:[0-9a-f]{64}$/
 /** `0-3,8`: as taskset and cgroups write CPUs. */
@@ -60,6 +60,16 @@ export function assertCatalog(catalog: EndpointCatalog, before: EndpointCatalog 
   })
 }
 
+function checkRollout(path: string, rollout: RolloutSpec | null, report: Report): void {
+  if (rollout === null) return
+  const { percent, observeMs, maxErrorRate, minRequests } = rollout
+  report.range(`${path}.percent`, percent, [1, 100])
+  report.time(`${path}.observe`, observeMs, [0, MAX_TIMEOUT_MS])
+  report.range(`${path}.minRequests`, minRequests, [1, 1_000_000])
+  if (maxErrorRate >= 0 && maxErrorRate <= 1) return
+  report.add(`${path}.maxErrorRate`, 'a share from 0 to 1', String(maxErrorRate))
+}
+
 function checkEndpoint(endpoint: EndpointSpec, report: Report): void {
   const path = `endpoints.${endpoint.name}`
   if (!NAME_PATTERN.test(endpoint.name)) report.add(path, NAME_EXPECTED, quote(endpoint.name))
@@ -69,6 +79,7 @@ function checkEndpoint(endpoint: EndpointSpec, report: Report): void {
   report.range(`${path}.maxQueue`, endpoint.maxQueuedSequences, [0, 1_000_000])
   report.range(`${path}.threads`, endpoint.threads, [1, 1024])
   report.range(`${path}.draftTokens`, endpoint.maxDraftTokens, [0, 64])
+  checkRollout(`${path}.rollout`, endpoint.rollout ?? null, report)
   report.time(`${path}.inactiveTimeout`, endpoint.inactiveTimeoutMs, [1000, MAX_TIMEOUT_MS])
   report.time(`${path}.coldStartWait`, endpoint.coldStartWaitMs, [0, HOUR_MS])
   for (const [at, cpus] of endpoint.cpuSets.entries()) {

@@ -1,7 +1,7 @@
 /** What an endpoint is where nobody says otherwise, whether a file or the API declares it. Each with its reason. */
 
 import type { StoreConfig } from '../../config/runtime-config.ts'
-import type { AutoscalingSpec, EndpointMode, EndpointSpec } from './endpoint-spec.ts'
+import type { AutoscalingSpec, EndpointMode, EndpointSpec, RolloutSpec } from './endpoint-spec.ts'
 
 /** As Fireworks': up after half a minute above 80 % of what a replica can take, down after ten below. */
 export const DEFAULT_AUTOSCALING: AutoscalingSpec = Object.freeze({
@@ -10,6 +10,14 @@ export const DEFAULT_AUTOSCALING: AutoscalingSpec = Object.freeze({
   targetLoad: 0.8,
   scaleUpWindowMs: 30_000,
   scaleDownWindowMs: 600_000,
+})
+
+/** A tenth of the requests for ten minutes; one failure in twenty is one too many. */
+export const DEFAULT_ROLLOUT: RolloutSpec = Object.freeze({
+  percent: 10,
+  observeMs: 600_000,
+  maxErrorRate: 0.05,
+  minRequests: 5,
 })
 
 /** One replica or none. */

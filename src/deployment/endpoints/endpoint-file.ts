@@ -29,11 +29,18 @@ import { AUTO } from '../../config/option.ts'
 import type { RuntimeConfig } from '../../config/runtime-config.ts'
 import {
   DEFAULT_COLD_START_WAIT_MS,
+  DEFAULT_ROLLOUT,
   defaultAutoscaling,
   defaultInactiveTimeoutMs,
   retentionOf,
 } from './endpoint-defaults.ts'
-import type { AutoscalingSpec, EndpointMode, EndpointSpec, VariantSpec } from './endpoint-spec.ts'
+import type {
+  AutoscalingSpec,
+  EndpointMode,
+  EndpointSpec,
+  RolloutSpec,
+  VariantSpec,
+} from './endpoint-spec.ts'
 
 /** What the configuration says where a declaration does not. */
 export interface DeclarationDefaults {
@@ -82,6 +89,7 @@ export function readEndpoint(
     autoscaling: readReplicas(reader, mode),
     region: reader.read('region', text('a label such as eu-central')) ?? null,
     retention: reader.read('retention', oneOf(['none', 'standard'])) ?? defaults.retention,
+    ...readRollout(reader),
   }
   reader.finish()
   return variants === undefined ? undefined : endpoint
@@ -109,6 +117,20 @@ function readReplicas(endpoint: MapReader, mode: EndpointMode): AutoscalingSpec 
   }
   reader.finish()
   return autoscaling
+}
+
+/** `rollout: {}` is a tenth of the requests for ten minutes. */
+function readRollout(endpoint: MapReader): { readonly rollout?: RolloutSpec } {
+  const reader = endpoint.readMap('rollout')
+  if (reader === undefined) return {}
+  const rollout: RolloutSpec = {
+    percent: reader.read('percent', number) ?? DEFAULT_ROLLOUT.percent,
+    observeMs: reader.read('observe', duration) ?? DEFAULT_ROLLOUT.observeMs,
+    maxErrorRate: reader.read('maxErrorRate', number) ?? DEFAULT_ROLLOUT.maxErrorRate,
+    minRequests: reader.read('minRequests', integer) ?? DEFAULT_ROLLOUT.minRequests,
+  }
+  reader.finish()
+  return { rollout }
 }
 
 /** `model` alone is one variant; with `variants` it is the source of those that name none. */

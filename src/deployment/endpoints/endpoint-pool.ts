@@ -29,6 +29,7 @@ import {
   totalBytes,
 } from './memory-budget.ts'
 import { poolHealth } from './pool-health.ts'
+import { PoolRollouts } from './pool-rollouts.ts'
 import type { PoolTools, PreparedVariant } from './pool-tools.ts'
 import { resolveAlias } from './resolve-alias.ts'
 import { runCandidate } from './run-candidate.ts'
@@ -57,6 +58,8 @@ export class EndpointPool implements Deployments {
   readonly budget: MemoryBudget
   readonly queue: LoadQueue
   readonly tools: PoolTools
+  /** New revisions beside those that serve. */
+  readonly rollouts: PoolRollouts
   readonly #options: PoolOptions
   #catalog: EndpointCatalog
   readonly #endpoints = new Map<string, Endpoint>()
@@ -76,6 +79,7 @@ export class EndpointPool implements Deployments {
     }
     this.budget = new MemoryBudget(budgetOf(catalog.memoryBudgetBytes), () => this.queue.place())
     const { clock, timer } = tools
+    this.rollouts = new PoolRollouts({ clock, timer })
     this.queue = new LoadQueue(
       {
         ...{ budget: this.budget, clock, timer, patienceMs: PATIENCE_MS },
@@ -105,16 +109,27 @@ export class EndpointPool implements Deployments {
     const changes = endpointChanges(this.#catalog.endpoints, catalog.endpoints)
     this.#catalog = catalog
     this.budget.setLimit(this.#options.budgetOf(catalog.memoryBudgetBytes))
-    for (const { name, before, after } of changes) {
+    for (const { name, after } of changes) {
       const old = this.#endpoints.get(name)
-      if (old !== undefined && before !== null && after !== null) {
-        if (changeKind(before, after) === 'policy') {
-          this.#setPolicy(old, before, after)
+      // What is declared now makes one that runs pointless.
+      const candidate = this.rollouts.stop(name)
+      if (candidate !== null) this.#retire(candidate)
+      if (old !== undefined && after !== null) {
+        // What serves may be older than what was declared, where a revision was taken back.
+        if (changeKind(old.spec, after) !== 'revision') {
+          this.#setPolicy(old, after)
+          continue
+        }
+        if (this.#canRollOut(old, after, plans.get(name))) {
+          this.#rollOut(old, after, plans.get(name) ?? new Map())
           continue
         }
       }
       if (old !== undefined) this.#retire(old)
-      if (after !== null) this.#add(after, plans.get(name) ?? new Map(), old)
+      if (after === null) continue
+      const endpoint = this.#make(after, plans.get(name) ?? new Map(), old)
+      this.#endpoints.set(name, endpoint)
+      endpoint.start()
     }
     this.#inOrder(catalog.endpoints)
     this.queue.setMaxConcurrentLoads(catalog.maxConcurrentLoads)
@@ -191,37 +206,64 @@ export class EndpointPool implements Deployments {
   /** Take nothing new, let open requests end within the time, then end every process. Idempotent. */
   async close(graceMs: number): Promise<void> {
     this.#isClosed = true
-    const all = [...this.#endpoints.values(), ...this.#leaving.keys()]
+    const all = this.#all()
+    for (const name of this.#endpoints.keys()) this.rollouts.stop(name)
     await Promise.all(all.map((endpoint) => endpoint.close(graceMs)))
     await Promise.all(this.#leaving.values())
   }
 
-  #add(
+  #make(
     spec: EndpointSpec,
     plans: ReadonlyMap<string, PreparedVariant>,
     successorOf: Endpoint | undefined,
-  ): void {
+  ): Endpoint {
     const { onReady, onFailed } = this.#options
-    const endpoint = new Endpoint({
+    return new Endpoint({
       ...{ spec, plans, tools: this.tools, queue: this.queue },
       ...(successorOf === undefined ? {} : { successorOf: identityOf(successorOf) }),
       onChange: () => {},
       onReady: ({ name }, description) => onReady?.(name, description),
       onFailed: ({ name }, error) => onFailed?.(name, error),
     })
-    this.#endpoints.set(spec.name, endpoint)
-    endpoint.start()
   }
 
-  #setPolicy(endpoint: Endpoint, before: EndpointSpec, after: EndpointSpec): void {
+  #setPolicy(endpoint: Endpoint, after: EndpointSpec): void {
+    const before = endpoint.spec
     endpoint.setSpec(after)
     if (before.state === after.state) return
     if (after.state === 'STARTED') endpoint.start()
     else void endpoint.stop()
   }
 
+  /** Beside each other they need memory for both; what is cold or stopped has nothing to compare with. */
+  #canRollOut(
+    old: Endpoint,
+    after: EndpointSpec,
+    plans: ReadonlyMap<string, PreparedVariant> | undefined,
+  ): boolean {
+    const rollout = after.rollout ?? null
+    if (rollout === null || after.state === 'STOPPED' || old.current?.phase !== 'ready')
+      return false
+    const plan = plans?.get(after.variants[0]?.name ?? '')
+    const room = this.budget.freeBytes + this.reclaimableBytes
+    return plan === undefined || leastBytes(plan.size) <= room
+  }
+
+  #rollOut(
+    stable: Endpoint,
+    after: EndpointSpec,
+    plans: ReadonlyMap<string, PreparedVariant>,
+  ): void {
+    const candidate = this.#make(after, plans, stable)
+    this.rollouts.begin(stable, candidate, (reason) => {
+      this.#retire(reason === null ? stable : candidate)
+      if (reason === null) this.#endpoints.set(after.name, candidate)
+      this.#inOrder(this.#catalog.endpoints)
+    })
+  }
+
   #retire(endpoint: Endpoint): void {
-    this.#endpoints.delete(endpoint.name)
+    if (this.#endpoints.get(endpoint.name) === endpoint) this.#endpoints.delete(endpoint.name)
     const ended = endpoint.close(FAREWELL_MS).finally(() => this.#leaving.delete(endpoint))
     this.#leaving.set(endpoint, ended)
   }
@@ -251,8 +293,13 @@ export class EndpointPool implements Deployments {
     return prepared
   }
 
+  #all(): readonly Endpoint[] {
+    const serving = this.#endpoints.values()
+    return [...serving, ...this.rollouts.candidates, ...this.#leaving.keys()]
+  }
+
   *#residents(): Iterable<Resident> {
-    for (const endpoint of [...this.#endpoints.values(), ...this.#leaving.keys()]) {
+    for (const endpoint of this.#all()) {
       for (const variant of endpoint.variants.values()) if (variant.isResident) yield variant
     }
   }
@@ -270,8 +317,11 @@ export class EndpointPool implements Deployments {
     const view = { endpoints, aliases }
     const all = resolveAlias(request.requestedModel, request.routing, view)
     return this.#holding(all, request).map((candidate) => (passedOver: readonly string[]) => {
-      const endpoint = this.#endpoints.get(candidate.endpoint)
-      return runCandidate({ memory: this, endpoint, candidate, request, passedOver, isTold })
+      const named = this.#endpoints.get(candidate.endpoint)
+      const nobody = { endpoint: named, observe: undefined }
+      const chosen = named === undefined ? nobody : this.rollouts.choose(named, request, candidate)
+      const told = { candidate, request, passedOver, isTold }
+      return runCandidate({ memory: this, ...chosen, ...told })
     })
   }
 

@@ -20,6 +20,8 @@ import type { Lease } from './variant-options.ts'
 export interface RunCandidate {
   /** @throws ServingError when it takes no request now; the signal's reason */
   acquire(signal: AbortSignal): Acquired | Promise<Acquired>
+  /** Hears how the request ended, once; absent where nobody asks. @param error - `null` = it was answered */
+  readonly observe?: ((error: unknown) => void) | undefined
 }
 
 export interface Acquired {
@@ -51,6 +53,7 @@ export class EndpointRun implements AsyncIterableIterator<GenerationEvent> {
   #beginning: Promise<Result> | null = null
   #hasBegun = false
   #isOver = false
+  #observe: ((error: unknown) => void) | undefined
 
   constructor(options: EndpointRunOptions) {
     this.#options = options
@@ -61,7 +64,9 @@ export class EndpointRun implements AsyncIterableIterator<GenerationEvent> {
   }
 
   next(): Promise<Result> {
-    if (this.#hasBegun && this.#run !== null) return this.#run.next()
+    if (this.#hasBegun && this.#run !== null) {
+      return this.#observe === undefined ? this.#run.next() : this.#observed(this.#run.next())
+    }
     if (this.#isOver) return Promise.resolve(DONE)
     if (this.#beginning !== null) return this.#beginning
     this.#beginning = this.#begin()
@@ -85,6 +90,17 @@ export class EndpointRun implements AsyncIterableIterator<GenerationEvent> {
       })
       beginning.then(resolve, reject).finally(cancel)
     })
+  }
+
+  #observed(next: Promise<Result>): Promise<Result> {
+    const end = (error: unknown): void => {
+      this.#observe?.(error)
+      this.#observe = undefined
+    }
+    next.then(({ done }) => {
+      if (done === true) end(null)
+    }, end)
+    return next
   }
 
   async #begin(): Promise<Result> {
@@ -114,6 +130,7 @@ export class EndpointRun implements AsyncIterableIterator<GenerationEvent> {
       try {
         return await this.#beginWith(make(passedOver), signal)
       } catch (error) {
+        this.#observe?.(error)
         if (at === candidates.length - 1 || !isRefusal(error)) throw error
         passedOver.push(error.message)
       }
@@ -123,6 +140,7 @@ export class EndpointRun implements AsyncIterableIterator<GenerationEvent> {
 
   async #beginWith(candidate: RunCandidate, signal: AbortSignal): Promise<Result> {
     signal.throwIfAborted()
+    this.#observe = candidate.observe
     const acquired = candidate.acquire(signal)
     // At once where it is ready: no turn of the loop between the lease and the run.
     const { lease, served } = acquired instanceof Promise ? await acquired : acquired

@@ -54,6 +54,17 @@ export interface AutoscalingSpec {
   readonly scaleDownWindowMs: number
 }
 
+/** How another revision takes over: with a share of the requests first, or at once. */
+export interface RolloutSpec {
+  /** Of the requests, 1 … 100, while it is observed. */
+  readonly percent: number
+  readonly observeMs: number
+  /** Share of its requests that may fail before it is taken back, 0 … 1. */
+  readonly maxErrorRate: number
+  /** Requests before its errors are judged, ≥ 1. */
+  readonly minRequests: number
+}
+
 export interface EndpointSpec {
   /** Name in requests and in the API; unique over endpoints and aliases, `[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}`. */
   readonly name: string
@@ -89,6 +100,8 @@ export interface EndpointSpec {
   readonly region: string | null
   /** What is kept of requests: `none` is zero data retention, so without the disk cache of keys and values. */
   readonly retention: 'none' | 'standard'
+  /** Absent or `null` = the old revision ends with its open requests, and the new one loads in its place. */
+  readonly rollout?: RolloutSpec | null
 }
 
 export interface AliasSpec {

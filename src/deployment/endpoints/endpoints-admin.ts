@@ -32,6 +32,8 @@ export interface EndpointStatus {
   /** Seconds since 1970. */
   readonly createdAt: number
   readonly numOpenRequests: number
+  /** What becomes of a new revision, in one sentence; absent or `null` = there is none. */
+  readonly rollout?: string | null
 }
 
 /** One way to serve a model, with what it would take, before anything is loaded. */

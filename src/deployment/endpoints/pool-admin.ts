@@ -72,12 +72,12 @@ export class PoolAdmin implements EndpointsAdmin {
       reservedBytes: budget.reservedBytes,
       residentBytes: endpoints.reduce((sum, endpoint) => sum + endpoint.residentBytes, 0),
       numLoading: queue.numLoading,
-      endpoints: endpoints.map((endpoint) => endpoint.status()),
+      endpoints: endpoints.map((endpoint) => this.#statusOf(endpoint)),
     }
   }
 
   get(idOrName: string): EndpointStatus {
-    return this.#endpoint(idOrName).status()
+    return this.#statusOf(this.#endpoint(idOrName))
   }
 
   create(spec: EndpointSpec, who: string): Promise<EndpointStatus> {
@@ -95,7 +95,7 @@ export class PoolAdmin implements EndpointsAdmin {
     who: string,
   ): Promise<EndpointStatus> {
     return this.#inTurn(async () => {
-      const { spec } = this.#endpoint(idOrName)
+      const { spec } = this.get(idOrName)
       const after = { ...spec, ...patch }
       await this.#change(withEndpoint(this.#pool.catalog, spec.name, after), who)
       return this.get(spec.name)
@@ -131,7 +131,7 @@ export class PoolAdmin implements EndpointsAdmin {
     }
     const all = [...endpoint.variants.values()]
     await Promise.all(all.map((variant) => variant.drain('it was unloaded')))
-    return endpoint.status()
+    return this.#statusOf(endpoint)
   }
 
   profiles(idOrNameOrSource: string): Promise<readonly VariantProfile[]> {
@@ -180,6 +180,15 @@ export class PoolAdmin implements EndpointsAdmin {
       this.#fromFile = namesOf(read)
       return { changes }
     })
+  }
+
+  /** As declared: while a new revision is rolled out, or was taken back, another one serves. */
+  #statusOf(endpoint: Endpoint): EndpointStatus {
+    const { catalog, rollouts } = this.#pool
+    const status = endpoint.status()
+    const spec = catalog.endpoints.find(({ name }) => name === endpoint.name) ?? status.spec
+    const rollout = rollouts.words(endpoint.name)
+    return { ...status, spec, ...(rollout === null ? {} : { rollout }) }
   }
 
   get #pool(): EndpointPool {

@@ -28,10 +28,13 @@ export interface CandidateOptions {
   readonly passedOver: readonly string[]
   /** Whether the answer says who served it. */
   readonly isTold: boolean
+  /** Hears how the request ended. */
+  readonly observe: ((error: unknown) => void) | undefined
 }
 
 export function runCandidate(options: CandidateOptions): RunCandidate {
   return {
+    observe: options.observe,
     acquire: (signal) => {
       const { endpoint, request, candidate } = options
       if (endpoint === undefined) {
