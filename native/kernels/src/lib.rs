@@ -6,8 +6,8 @@
 //! order: linear layers over k ascending, attention over absolute splits of 256 positions, norms over a fixed tree.
 //!
 //! Every kernel is written once over `simd::Simd` and instantiated for AVX-512, AVX2 + FMA and portable code; all three
-//! use the same fused operations in the same order, so they agree bit for bit. Only int8 dot products have a path of
-//! their own, and those are exact in integers.
+//! use the same fused operations in the same order, so they agree bit for bit. Only dot products of int8 and of pairs of
+//! bf16 have paths of their own: the former are exact in integers, the latter do what two fused operations do.
 
 // Tiles are walked by index because several arrays of registers are walked together.
 #![allow(clippy::needless_range_loop)]
