@@ -124,7 +124,7 @@ export interface AliasSpec {
 
 /** Everything declared at one moment; replaced as a whole or not at all. */
 export interface EndpointCatalog {
-  /** Weights, KV and 100 MiB a process of all loaded models together, bytes; `null` = automatic. */
+  /** Weights, KV and 128 MiB a process of all loaded models together, bytes; `null` = automatic. */
   readonly memoryBudgetBytes: number | null
   /** Models that may load at the same time, ≥ 1. */
   readonly maxConcurrentLoads: number
