@@ -9,7 +9,7 @@ import { filesUnder } from './source-stamp.mjs'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
-await build((line) => process.stderr.write(`${line}\n`))
+await build((line) => process.stderr.write(`${line}\n`), { needsAddon: false })
 // A room's table declares itself when its module is loaded.
 for (const file of filesUnder(ROOT, 'dist', /^errors\.js$/)) await load(file)
 const { allErrorTables } = await load('dist/src/base/errors.js')

@@ -24,6 +24,12 @@ const table = {
     message:
       'expected to listen on {host}, port {port}, got {got}; choose another --host or --port',
   },
+  CLI_HOME_IN_USE: {
+    status: 409,
+    retryable: false,
+    message:
+      'another server (pid {pid}) keeps its endpoints in {file}; end it, or give this one a home folder (--home) or an audit log (--audit-log) of its own',
+  },
   CLI_NO_DEFAULT_MODEL: {
     status: 500,
     retryable: false,

@@ -3,8 +3,10 @@
  * where stored weights can never fit; weights that are not stored yet are fetched while the others serve.
  */
 
+import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { systemClock } from '../base/clock.ts'
+import { ServingError } from '../base/errors.ts'
 import { type DescribedLine, describe } from '../config/describe.ts'
 import { formatBytes } from '../config/option.ts'
 import type { EndpointPool } from '../deployment/endpoints/endpoint-pool.ts'
@@ -12,6 +14,8 @@ import type { EndpointCatalog } from '../deployment/endpoints/endpoint-spec.ts'
 import { restoreCatalog } from '../deployment/endpoints/restore-catalog.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { CatalogHistoryFile } from '../provenance/catalog-history-file.ts'
+import { takeLock } from '../store/source-lock.ts'
+import { cliError } from './errors.ts'
 import { poolAdmin, poolKit } from './open-pool.ts'
 import type { ServerStart } from './running-server.ts'
 import type { ServedPool } from './served-pool.ts'
@@ -34,10 +38,18 @@ export async function openDeclared(start: ServerStart, metrics: Metrics): Promis
   const { config } = loaded
   // Beside the audit log, which is this server's own.
   const path = join(dirname(config.audit.file), 'endpoints.jsonl')
-  const history = await CatalogHistoryFile.open(path, systemClock)
+  const unlock = await lockDeclarations(path)
+  let history: CatalogHistoryFile
+  try {
+    history = await CatalogHistoryFile.open(path, systemClock)
+  } catch (error) {
+    await unlock()
+    throw error
+  }
   const close = async (): Promise<void> => {
     await pool.close(0)
     await history.close()
+    await unlock()
   }
   const admin = poolAdmin({ pool, config, history, readCatalog: () => start.readCatalog() })
   try {
@@ -62,6 +74,25 @@ export async function openDeclared(start: ServerStart, metrics: Metrics): Promis
       'endpoints.historyDigest': history.head.digest,
     },
     close,
+  }
+}
+
+/**
+ * One server at a time writes a history: a second one would end the first one's changes for good.
+ *
+ * @returns gives it back
+ * @throws ServingError CLI_HOME_IN_USE
+ */
+async function lockDeclarations(history: string): Promise<() => Promise<void>> {
+  const file = `${history}.lock`
+  const { signal } = new AbortController()
+  await mkdir(dirname(file), { recursive: true })
+  try {
+    return await takeLock({ file, source: history, patienceMs: 0, signal, onWait: () => {} })
+  } catch (cause) {
+    if (!(cause instanceof ServingError) || cause.code !== 'STORE_LOCKED') throw cause
+    const details = { file: history, pid: String(cause.details.pid) }
+    throw cliError('CLI_HOME_IN_USE', { details, cause })
   }
 }
 

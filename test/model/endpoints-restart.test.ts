@@ -125,3 +125,11 @@ it('keeps what the API created, tells who served, and refuses files and historie
   await start(FILE)
   expect(await names('/v1/aliases')).toEqual(['chat'])
 })
+
+it('lets one server at a time keep its endpoints there', async () => {
+  await start(FILE)
+  expect(await refusal(FILE)).toContain('[CLI_HOME_IN_USE]')
+  await server?.stop('SIGKILL')
+  // Whoever was killed holds nothing.
+  await start(FILE)
+})

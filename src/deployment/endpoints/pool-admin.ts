@@ -49,16 +49,19 @@ export class PoolAdmin implements EndpointsAdmin {
   }
 
   /**
-   * Declare what a server starts with.
+   * Declare what a server starts with. What was created over the API and cannot be served now comes back all the same, to
+   * say why in its state: the rest must not wait for it.
    *
    * @param restored - of the configuration file and the history
-   * @throws ServingError as for any other change
+   * @throws ServingError as for any other change, of what the file declares
    */
   begin({ before, after }: RestoredCatalog, file: EndpointCatalog, who: string): Promise<void> {
     return this.#inTurn(async () => {
       const fromFile = new Set([...namesOf(before), ...namesOf(file)])
       this.#fromFile = namesOf(file)
-      await this.#change(after, who, { before, fromFile })
+      const { endpoints } = after
+      const created = endpoints.map(({ name }) => name).filter((name) => !this.#fromFile.has(name))
+      await this.#change(after, who, { before, fromFile, mayFail: new Set(created) })
     })
   }
 
@@ -206,11 +209,14 @@ export class PoolAdmin implements EndpointsAdmin {
   async #change(
     after: EndpointCatalog,
     who: string,
-    { before, fromFile } = { before: this.#pool.catalog, fromFile: this.#fromFile },
+    { before, fromFile, mayFail = NONE }: ChangeScope = {
+      before: this.#pool.catalog,
+      fromFile: this.#fromFile,
+    },
   ): Promise<readonly CatalogChange[]> {
     const { pool, history, check } = this.#options
     check(after)
-    const plans = await this.#plan(after)
+    const plans = await this.#plan(after, mayFail)
     const changes = await history.append(
       changesBetween(before, after).map((change) => ({
         ...change,
@@ -223,23 +229,29 @@ export class PoolAdmin implements EndpointsAdmin {
   }
 
   /** Whatever is new or another revision, as far as its weights are stored. @throws when one cannot be served */
-  async #plan(after: EndpointCatalog): Promise<CatalogPlans> {
-    const { tools, catalog } = this.#pool
-    const plans = new Map<string, Map<string, PreparedVariant>>()
-    for (const { name, before, after: spec } of endpointChanges(
-      catalog.endpoints,
-      after.endpoints,
-    )) {
+  async #plan(after: EndpointCatalog, mayFail: ReadonlySet<string>): Promise<CatalogPlans> {
+    const plans = new Map<string, ReadonlyMap<string, PreparedVariant>>()
+    const { endpoints } = this.#pool.catalog
+    for (const { name, before, after: spec } of endpointChanges(endpoints, after.endpoints)) {
       if (spec === null) continue
       if (before !== null && changeKind(before, spec) === 'policy') continue
-      const own = new Map<string, PreparedVariant>()
-      for (const variant of spec.variants) {
-        const prepared = await tools.planStored(spec, variant)
-        if (prepared === null) continue
-        this.#pool.assertFits(name, prepared)
-        own.set(variant.name, prepared)
+      try {
+        plans.set(name, await this.#planVariants(spec))
+      } catch (error) {
+        // It is planned again when it starts, and says then why it cannot.
+        if (!mayFail.has(name)) throw error
       }
-      plans.set(name, own)
+    }
+    return plans
+  }
+
+  async #planVariants(spec: EndpointSpec): Promise<ReadonlyMap<string, PreparedVariant>> {
+    const plans = new Map<string, PreparedVariant>()
+    for (const variant of spec.variants) {
+      const prepared = await this.#pool.tools.planStored(spec, variant)
+      if (prepared === null) continue
+      this.#pool.assertFits(spec.name, prepared)
+      plans.set(variant.name, prepared)
     }
     return plans
   }
@@ -274,6 +286,16 @@ export class PoolAdmin implements EndpointsAdmin {
     throw deploymentError('DEPLOYMENT_NAME_TAKEN', { param: 'name', details: { name, by } })
   }
 }
+
+interface ChangeScope {
+  readonly before: EndpointCatalog
+  /** Names that the file has, or had. */
+  readonly fromFile: ReadonlySet<string>
+  /** Names that are declared whether they can be served now or not. */
+  readonly mayFail?: ReadonlySet<string>
+}
+
+const NONE: ReadonlySet<string> = new Set()
 
 function namesOf({ endpoints, aliases }: EndpointCatalog): ReadonlySet<string> {
   return new Set([...endpoints, ...aliases].map(({ name }) => name))

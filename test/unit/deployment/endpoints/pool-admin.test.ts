@@ -333,4 +333,29 @@ describe('a start', () => {
     await admin.reload('SIGHUP')
     expect([...pool.endpoints.keys()]).toEqual(['middle'])
   })
+
+  it('brings back what was created over the API and cannot be served now, with its reason', async () => {
+    start([])
+    const before = { ...pool.catalog, endpoints: [spec('small'), spec('gone'), spec('huge')] }
+    const restored = { before, after: before, created: new Map() }
+    await admin.begin(restored, { ...before, endpoints: [spec('small')] }, 'config file')
+    ask(pool, 'small', { maxTokens: 1 })
+    await machine.advance(1000)
+    expect(admin.get('small')).toMatchObject({ state: 'STARTED' })
+    for (const name of ['gone', 'huge']) {
+      const outcome = ask(pool, name, { maxTokens: 1 })
+      await machine.advance(1000)
+      expect(outcome.end).toBeInstanceOf(ServingError)
+      expect(admin.get(name).reason).not.toBeNull()
+    }
+  })
+
+  it('is refused where the file declares what cannot be served', async () => {
+    start([])
+    const after = { ...pool.catalog, endpoints: [spec('huge')] }
+    const restored = { before: pool.catalog, after, created: new Map() }
+    const error = await caught(admin.begin(restored, after, 'config file'))
+    expect(error.code).toBe('DEPLOYMENT_NEVER_FITS')
+    expect(pool.endpoints.size).toBe(0)
+  })
 })
