@@ -10,6 +10,7 @@ import type { LoadedConfig } from '../config/load-config.ts'
 import type { AuditConfig, Choice, RuntimeConfig } from '../config/runtime-config.ts'
 import { AdapterNames, ConfinedAdapters } from '../deployment/adapters/adapter-admin.ts'
 import { loadModules } from '../deployment/adapters/start-modules.ts'
+import { declarationDefaults } from '../deployment/endpoints/endpoint-file.ts'
 import type { EndpointCatalog } from '../deployment/endpoints/endpoint-spec.ts'
 import type { EndpointsAdmin } from '../deployment/endpoints/endpoints-admin.ts'
 import { createMetrics, type Metrics } from '../metrics/metrics.ts'
@@ -94,6 +95,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
           config.adapters.runtimeFolder,
         ),
         machine: machineFacts(start.loaded),
+        defaults: declarationDefaults(config),
         traces,
         nowMs: () => systemClock.wallMs(),
       },

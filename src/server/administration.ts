@@ -6,6 +6,7 @@
 import type { FastifyRequest } from 'fastify'
 import { admitAdmin } from '../accounts/admin-access.ts'
 import type { AdapterAdmin } from '../deployment/adapters/adapter-admin.ts'
+import type { DeclarationDefaults } from '../deployment/endpoints/endpoint-file.ts'
 import type { EndpointsAdmin } from '../deployment/endpoints/endpoints-admin.ts'
 import type { StepTraces } from '../deployment/step-traces.ts'
 
@@ -13,6 +14,8 @@ export interface Administration {
   readonly endpoints: EndpointsAdmin
   readonly adapters: AdapterAdmin
   readonly machine: MachineFacts
+  /** What the configuration says where a declaration does not. */
+  readonly defaults: DeclarationDefaults
   /** Of the engines; absent where there are none to trace. */
   readonly traces?: StepTraces
   /** Wall-clock time, milliseconds since 1970. */

@@ -37,6 +37,8 @@ const ROUTES: readonly [Method, string][] = [
   ['GET', '/v1/hardware'],
   ['GET', '/v1/status'],
   ['GET', '/v1/history'],
+  ['POST', '/v1/load_lora_adapter'],
+  ['POST', '/v1/unload_lora_adapter'],
   ['POST', '/v1/models/a/load'],
   ['POST', '/v1/models/a/unload'],
   ['GET', '/v1/models/a/profiles'],

@@ -202,7 +202,7 @@ describe('POST /v1/endpoints', () => {
     const variant = {
       source: './models/tiny.gguf',
       digest,
-      activations: 'int8',
+      activations: 'bf16',
       kvDtype: null,
       qualityKl: null,
     }
@@ -235,7 +235,7 @@ describe('POST /v1/endpoints', () => {
         scaleDownWindowMs: 600_000,
       },
       region: null,
-      retention: 'none',
+      retention: 'standard',
     })
   })
 })

@@ -8,7 +8,7 @@ import { StepTraces } from '../../src/deployment/step-traces.ts'
 import { switchTrace } from '../../src/worker/trace-switch.ts'
 import { makeSpec, makeTestEngine, type TestEngine } from '../support/engine-builders.ts'
 import { FAKE_CARD } from '../support/fake-deployments.ts'
-import { FakeAdapters, FakeEndpointsAdmin } from '../support/fake-endpoints-admin.ts'
+import { FakeEndpointsAdmin, fakeAdministration } from '../support/fake-endpoints-admin.ts'
 import { type TestServer, testServer } from '../support/test-server.ts'
 
 let server: TestServer
@@ -30,7 +30,7 @@ beforeEach(async () => {
   const endpoints = new FakeEndpointsAdmin()
   server = testServer({
     parts: {
-      administration: { endpoints, adapters: new FakeAdapters(), machine, traces, nowMs: () => 0 },
+      administration: { ...fakeAdministration(), endpoints, machine, traces },
     },
   })
 })

@@ -183,6 +183,7 @@ export function fakeAdministration(): Administration & {
     endpoints: new FakeEndpointsAdmin(),
     adapters: new FakeAdapters(),
     machine: FAKE_MACHINE,
+    defaults: { activations: 'bf16', retention: 'standard' },
     nowMs: () => CREATED_AT * 1000,
   }
 }

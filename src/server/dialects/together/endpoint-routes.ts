@@ -20,13 +20,16 @@ interface ById {
   readonly Params: { readonly id: string }
 }
 
-export function endpointRoutes(app: FastifyInstance, { endpoints, machine }: Administration): void {
+export function endpointRoutes(
+  app: FastifyInstance,
+  { endpoints, machine, defaults }: Administration,
+): void {
   const tags = ['endpoints']
   app.post<{ Body: CreateEndpointBody }>(
     '/v1/endpoints',
     { schema: { summary: 'Create an endpoint', tags, body: createEndpointSchema } },
     async ({ body, principal }) =>
-      endpointObject(await endpoints.create(specOf(body, machine), principal), machine),
+      endpointObject(await endpoints.create(specOf(body, machine, defaults), principal), machine),
   )
   app.get<{ Querystring: ListEndpointsQuery }>(
     '/v1/endpoints',
@@ -46,7 +49,7 @@ export function endpointRoutes(app: FastifyInstance, { endpoints, machine }: Adm
     '/v1/endpoints/:id',
     { schema: { summary: 'Change, start or stop an endpoint', tags, body: updateEndpointSchema } },
     async ({ params, body, principal }) => {
-      const patch = patchOf(body, endpoints.get(params.id))
+      const patch = patchOf(body, endpoints.get(params.id), defaults)
       return endpointObject(await endpoints.update(params.id, patch, principal), machine)
     },
   )

@@ -9,10 +9,10 @@ import { randomUUID } from 'node:crypto'
 import { SOURCE_WEIGHTS, type WeightFormat } from '../../../base/weights-choice.ts'
 import {
   DEFAULT_COLD_START_WAIT_MS,
-  DEFAULT_RETENTION,
   defaultAutoscaling,
   defaultInactiveTimeoutMs,
 } from '../../../deployment/endpoints/endpoint-defaults.ts'
+import type { DeclarationDefaults } from '../../../deployment/endpoints/endpoint-file.ts'
 import type {
   AutoscalingSpec,
   EndpointSpec,
@@ -28,7 +28,11 @@ const MINUTE_MS = 60_000
 const OWNER = 'ingot'
 
 /** @throws ServingError SERVER_INVALID_VALUE, SERVER_CONFLICTING_PARAMETERS */
-export function specOf(body: CreateEndpointBody, machine: MachineFacts): EndpointSpec {
+export function specOf(
+  body: CreateEndpointBody,
+  machine: MachineFacts,
+  defaults: DeclarationDefaults,
+): EndpointSpec {
   const mode = body.type ?? 'dedicated'
   if (mode === 'serverless' && (body.autoscaling ?? null) !== null) {
     throw conflict('autoscaling', 'a serverless endpoint has one replica or none')
@@ -42,7 +46,7 @@ export function specOf(body: CreateEndpointBody, machine: MachineFacts): Endpoin
     displayName: body.display_name ?? null,
     mode,
     variants: (body.weights ?? ['source']).map((format) =>
-      newVariant(format, { source: model, digest: body.digest ?? null }),
+      newVariant(format, { source: model, digest: body.digest ?? null }, defaults),
     ),
     state: body.state ?? 'STARTED',
     kvMemoryBytes: body.kv_memory_bytes ?? null,
@@ -61,14 +65,18 @@ export function specOf(body: CreateEndpointBody, machine: MachineFacts): Endpoin
     coldStartWaitMs: body.cold_start_wait_ms ?? DEFAULT_COLD_START_WAIT_MS,
     autoscaling: autoscalingOf(body, defaultAutoscaling(mode)),
     region: null,
-    retention: DEFAULT_RETENTION,
+    retention: defaults.retention,
   }
 }
 
 export type EndpointPatch = Partial<Omit<EndpointSpec, 'name' | 'mode'>>
 
 /** What is given and nothing else; `null` sets a field back where it stands for something, else it is as if absent. */
-export function patchOf(body: UpdateEndpointBody, { spec }: EndpointStatus): EndpointPatch {
+export function patchOf(
+  body: UpdateEndpointBody,
+  { spec }: EndpointStatus,
+  defaults: DeclarationDefaults,
+): EndpointPatch {
   const has = (name: keyof UpdateEndpointBody): boolean => body[name] !== undefined
   const changesWeights = has('model') || has('weights') || has('digest')
   return {
@@ -78,7 +86,7 @@ export function patchOf(body: UpdateEndpointBody, { spec }: EndpointStatus): End
       ? { inactiveTimeoutMs: timeoutOf(body.inactive_timeout ?? null) }
       : {}),
     ...((body.state ?? null) === null ? {} : { state: body.state as EndpointSpec['state'] }),
-    ...(changesWeights ? { variants: changedVariants(body, spec.variants) } : {}),
+    ...(changesWeights ? { variants: changedVariants(body, spec.variants, defaults) } : {}),
     ...(has('kv_memory_bytes') ? { kvMemoryBytes: body.kv_memory_bytes ?? null } : {}),
     ...(has('max_context_tokens') ? { maxContextTokens: body.max_context_tokens ?? null } : {}),
     ...(has('max_sequences') ? { maxNumSeqs: body.max_sequences ?? null } : {}),
@@ -128,15 +136,17 @@ export function listedEndpoint({ id, spec, state, createdAt }: EndpointStatus): 
 function newVariant(
   format: WeightFormat,
   origin: Pick<VariantSpec, 'source' | 'digest'>,
+  { activations }: DeclarationDefaults,
 ): VariantSpec {
   const weights = { ...SOURCE_WEIGHTS, format }
-  return { name: format, ...origin, weights, activations: 'int8', kvDtype: null, qualityKl: null }
+  return { name: format, ...origin, weights, activations, kvDtype: null, qualityKl: null }
 }
 
 /** Those that stay keep everything but what was asked to change, and what was measured of other weights. */
 function changedVariants(
   { model, weights, digest }: UpdateEndpointBody,
   before: readonly VariantSpec[],
+  defaults: DeclarationDefaults,
 ): VariantSpec[] {
   const [first] = before
   const formats = weights ?? null
@@ -146,7 +156,11 @@ function changedVariants(
       : formats.map(
           (format) =>
             before.find((variant) => variant.weights.format === format) ??
-            newVariant(format, { source: first?.source ?? '', digest: first?.digest ?? null }),
+            newVariant(
+              format,
+              { source: first?.source ?? '', digest: first?.digest ?? null },
+              defaults,
+            ),
         )
   return wanted.map((variant) => {
     const source = model ?? variant.source
