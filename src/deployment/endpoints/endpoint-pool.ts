@@ -332,14 +332,17 @@ export class EndpointPool implements Deployments {
     return parts === null || this.#endpointOf(parts.base) === undefined ? null : parts
   }
 
+  /** Of an alias: on the first of its targets that holds the adapter. */
   #findAdapter(name: string): ModelCard | undefined {
     const parts = this.#adapterIn(name)
     const base = parts === null ? undefined : this.find(parts.base)
     if (parts === null || base === undefined) return undefined
-    const table = this.tools.adapters.of(base.id)
-    const adapter = table.find(parts.adapter)
-    if (adapter === undefined) throw table.unknown(parts.adapter)
-    return adapterCard(base, adapter)
+    const { adapters } = this.tools
+    for (const { card } of this.#endpointsOf(parts.base)) {
+      const adapter = card === null ? undefined : adapters.of(card.id).find(parts.adapter)
+      if (card !== null && adapter !== undefined) return adapterCard(this.#named(card), adapter)
+    }
+    throw adapters.of(base.id).unknown(parts.adapter)
   }
 
   /** Candidates that hold the adapter that was asked for. */
@@ -355,13 +358,18 @@ export class EndpointPool implements Deployments {
   }
 
   /** An alias's card is its first target's. */
-  #endpointOf(name: string, depth = 0): Endpoint | undefined {
-    const own = this.#endpoints.get(name)
-    if (own !== undefined) return own
-    const alias = this.#catalog.aliases.find((one) => one.name === name)
-    if (alias === undefined || depth > this.#catalog.aliases.length) return undefined
-    const found = alias.targets.flatMap((target) => this.#endpointOf(target, depth + 1) ?? [])
+  #endpointOf(name: string): Endpoint | undefined {
+    const found = this.#endpointsOf(name)
     return found.find(({ card, isStopped }) => card !== null && !isStopped) ?? found[0]
+  }
+
+  /** By its own name, or the targets of an alias in their order. */
+  #endpointsOf(name: string, depth = 0): readonly Endpoint[] {
+    const own = this.#endpoints.get(name)
+    if (own !== undefined) return [own]
+    const alias = this.#catalog.aliases.find((one) => one.name === name)
+    if (alias === undefined || depth > this.#catalog.aliases.length) return []
+    return alias.targets.flatMap((target) => this.#endpointsOf(target, depth + 1))
   }
 
   #named(card: ModelCard): ModelCard {

@@ -149,6 +149,7 @@ describe('a loaded adapter', () => {
   it('is only asked of endpoints that have it', async () => {
     const { pool, admin } = await opened('small', 'other')
     await admin.load('other:sql', folders[0]!)
+    expect(pool.find('chat:sql')?.id).toBe('other:sql')
     const { outcome, event } = started(pool, 'chat:sql')
     await machine.advance(1000)
     expect([outcome.end, event().modelId]).toEqual(['done', 'other:sql'])
