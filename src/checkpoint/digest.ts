@@ -1,10 +1,11 @@
 /**
- * SHA-256 of a file, streamed. Knows nothing of what the file holds.
+ * SHA-256 of a regular file, streamed; a pipe could block for ever. Knows nothing of what the file holds.
  */
 
 import { createHash } from 'node:crypto'
-import { open } from 'node:fs/promises'
-import { readFailure } from './errors.ts'
+import { open, stat } from 'node:fs/promises'
+import { ServingError } from '../base/errors.ts'
+import { checkpointError, readFailure } from './errors.ts'
 
 /** Large enough that hashing, not reading, is the limit. */
 const CHUNK_BYTES = 1024 * 1024
@@ -19,7 +20,7 @@ export interface DigestOptions {
  * Hash the whole file.
  *
  * @returns 64 lower-case hex digits
- * @throws ServingError CHECKPOINT_NOT_FOUND or CHECKPOINT_UNREADABLE; the signal's reason when it is aborted
+ * @throws ServingError CHECKPOINT_NOT_FOUND, CHECKPOINT_UNREADABLE or CHECKPOINT_UNSUPPORTED_KIND; the signal's reason when it is aborted
  *
  * Cost: about 1 s a gigabyte; holds 1 MiB.
  */
@@ -28,6 +29,11 @@ export async function digestFile(file: string, options: DigestOptions = {}): Pro
   const hash = createHash('sha256')
   let doneBytes = 0
   try {
+    if (!(await stat(file)).isFile()) {
+      const details = { file, expected: 'a regular file', got: 'something else' }
+      const next = 'put the file itself there'
+      throw checkpointError('CHECKPOINT_UNSUPPORTED_KIND', { details: { ...details, next } })
+    }
     const handle = await open(file, 'r')
     try {
       const { size } = await handle.stat()
@@ -45,6 +51,7 @@ export async function digestFile(file: string, options: DigestOptions = {}): Pro
     }
   } catch (cause) {
     if (signal?.aborted) throw signal.reason
+    if (cause instanceof ServingError) throw cause
     throw readFailure(file, doneBytes, cause)
   }
   return hash.digest('hex')

@@ -4,7 +4,9 @@
  */
 
 import { mkdir } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
+import type { Logger } from 'pino'
 import { systemClock } from '../base/clock.ts'
 import { ServingError } from '../base/errors.ts'
 import { type DescribedLine, describe } from '../config/describe.ts'
@@ -33,12 +35,14 @@ export async function openDeclared(start: ServerStart, metrics: Metrics): Promis
     {
       isSingle: false,
       onFailed: (endpoint, error) => logger.error({ endpoint }, error.message),
+      onTakenBack: (endpoint, reason) =>
+        logger.error({ endpoint, reason }, 'the new revision was taken back; declare the old one'),
     },
   )
   const { config } = loaded
   // Beside the audit log, which is this server's own.
   const path = join(dirname(config.audit.file), 'endpoints.jsonl')
-  const unlock = await lockDeclarations(path)
+  const unlock = await lockDeclarations(path, logger)
   let history: CatalogHistoryFile
   try {
     history = await CatalogHistoryFile.open(path, systemClock)
@@ -77,22 +81,34 @@ export async function openDeclared(start: ServerStart, metrics: Metrics): Promis
   }
 }
 
+/** Above the age at which a lock counts as stale. */
+const OTHER_HOST_MS = 70_000
+
 /**
  * One server at a time writes a history: a second one would end the first one's changes for good.
  *
  * @returns gives it back
  * @throws ServingError CLI_HOME_IN_USE
  */
-async function lockDeclarations(history: string): Promise<() => Promise<void>> {
+async function lockDeclarations(history: string, logger: Logger): Promise<() => Promise<void>> {
   const file = `${history}.lock`
   const { signal } = new AbortController()
+  const options = { file, source: history, signal, onWait: () => {} }
   await mkdir(dirname(file), { recursive: true })
-  try {
-    return await takeLock({ file, source: history, patienceMs: 0, signal, onWait: () => {} })
-  } catch (cause) {
-    if (!(cause instanceof ServingError) || cause.code !== 'STORE_LOCKED') throw cause
-    const details = { file: history, pid: String(cause.details.pid) }
-    throw cliError('CLI_HOME_IN_USE', { details, cause })
+  for (let patienceMs = 0; ; patienceMs = OTHER_HOST_MS) {
+    try {
+      return await takeLock({ ...options, patienceMs })
+    } catch (cause) {
+      if (!(cause instanceof ServingError) || cause.code !== 'STORE_LOCKED') throw cause
+      const { pid, host } = cause.details
+      // A container that was killed and made anew has another name; its lock is stale after a minute.
+      if (patienceMs === 0 && host !== hostname()) {
+        logger.warn({ file, pid, host }, 'waiting for another machine’s server to let go of it')
+        continue
+      }
+      const details = { file: history, pid: `${pid} on ${host}` }
+      throw cliError('CLI_HOME_IN_USE', { details, cause })
+    }
   }
 }
 

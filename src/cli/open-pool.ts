@@ -58,7 +58,7 @@ export interface PoolKit {
   /** @param planOwn - plans one endpoint in another way; `null` for all others */
   open(
     catalog: EndpointCatalog,
-    options: Pick<PoolOptions, 'isSingle' | 'onReady' | 'onFailed'>,
+    options: Pick<PoolOptions, 'isSingle' | 'onReady' | 'onFailed' | 'onTakenBack'>,
     planOwn?: (endpoint: EndpointSpec) => PreparedVariant | null,
   ): EndpointPool
 }

@@ -88,5 +88,7 @@ export interface ReplicaHealth {
 
 export interface HealthReport {
   readonly status: HealthStatus
+  /** Models without a replica that should serve and do not: one sentence each, without where their weights come from. */
+  readonly reasons?: readonly string[]
   readonly replicas: readonly ReplicaHealth[]
 }

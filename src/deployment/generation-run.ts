@@ -57,6 +57,8 @@ export interface RunTools {
   onStarted(run: GenerationRun): void
   /** The run holds no sequence any more; may be said more than once. */
   onEnded(run: GenerationRun): void
+  /** It was answered whole. @param numTokens - of each choice @param decodeMs - from the first token to the last */
+  onAnswered(numTokens: number, decodeMs: number): void
 }
 
 export class GenerationRun implements SequenceListener {
@@ -249,6 +251,8 @@ export class GenerationRun implements SequenceListener {
     const prefillMs = timing?.prefillMs ?? 0
     let completionTokens = 0
     for (const { numTokens } of this.#choices.values()) completionTokens += numTokens
+    const decodeMs = Math.max(0, totalMs - queueMs - prefillMs)
+    this.#tools.onAnswered(completionTokens / this.#choices.size, decodeMs)
     const done: GenerationEvent = {
       type: 'done',
       usage: {
@@ -258,7 +262,7 @@ export class GenerationRun implements SequenceListener {
         acceptedDraftTokens: this.#numAcceptedDrafts,
         rejectedDraftTokens: this.#numRejectedDrafts,
       },
-      timing: { queueMs, prefillMs, decodeMs: Math.max(0, totalMs - queueMs - prefillMs), totalMs },
+      timing: { queueMs, prefillMs, decodeMs, totalMs },
       seed: this.#seed,
     }
     this.events.push(done)

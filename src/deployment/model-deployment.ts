@@ -42,6 +42,8 @@ export interface ModelDeploymentOptions {
   retryAfterSeconds?(): number
   /** The last open request has ended. */
   onIdle?(): void
+  /** A request was answered whole. @param numTokens - of each choice @param decodeMs - from the first token to the last */
+  onAnswered?(numTokens: number, decodeMs: number): void
 }
 
 /** Said with 503 while an engine starts: about what loading a small model takes. */
@@ -83,6 +85,7 @@ export class ModelDeployment {
       },
       onStarted: (run) => this.#open.add(run),
       onEnded: (run) => this.#ended(run),
+      onAnswered: (numTokens, decodeMs) => options.onAnswered?.(numTokens, decodeMs),
     }
   }
 

@@ -73,6 +73,7 @@ function reasonsOf(report: HealthReport, audit: AuditLogStatus): string[] {
   const reasons = report.replicas.flatMap(({ modelId, replica, reason }) =>
     reason === null ? [] : [`${modelId} replica ${replica}: ${reason}`],
   )
+  reasons.push(...(report.reasons ?? []))
   if (!audit.isHealthy) reasons.push(`audit log: ${audit.reason ?? 'unknown'}`)
   return reasons
 }

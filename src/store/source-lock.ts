@@ -5,7 +5,8 @@
  * I1: a lock file appears with its content (written aside, then linked), so a reader never sees half a holder.
  * I2: a lock is broken only when its process is gone, or has not touched it for `STALE_MS` (stopped, or another
  *     machine's on a shared disk); breaking renames first, so of two breakers one wins.
- * A lock broken wrongly costs a second download, never a wrong file: blobs are published by rename, after their digest.
+ * A lock broken wrongly costs a second download, never a wrong file: blobs are published by rename, after their digest;
+ * and the history of endpoints, which is locked so too, refuses to go on after a line that somebody else wrote.
  */
 
 import { link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
@@ -58,7 +59,8 @@ export async function takeLock(options: LockOptions): Promise<() => Promise<void
     }
     const waitedMs = performance.now() - start
     if (waitedMs >= patienceMs) {
-      const details = { source, pid: holder.pid, seconds: Math.round(waitedMs / 1000) }
+      const { pid, host } = holder
+      const details = { source, pid, host, seconds: Math.round(waitedMs / 1000) }
       throw storeError('STORE_LOCKED', { details })
     }
     if (numPolls === 0) onWait()

@@ -7,9 +7,10 @@ import { describe, expect, it } from 'vitest'
 import { ServingError } from '../../src/base/errors.ts'
 import type { EndpointPool } from '../../src/deployment/endpoints/endpoint-pool.ts'
 import type { EndpointCatalog, EndpointSpec } from '../../src/deployment/endpoints/endpoint-spec.ts'
+import { ask, type Outcome } from '../support/ask-pool.ts'
 import { settle } from '../support/deployment-stage.ts'
 import { endpointSpec, variantSpec } from '../support/endpoint-builders.ts'
-import { ask, FakeMachine, type Outcome } from '../support/fake-machine.ts'
+import { FakeMachine } from '../support/fake-machine.ts'
 import { type SeededRandom, seededRandom } from '../support/seeded-random.ts'
 
 const NUM_WALKS = Number(process.env.INGOT_WALKS ?? 60)

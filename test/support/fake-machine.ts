@@ -18,14 +18,13 @@ import type {
   PreparedVariant,
   ReplicaRequest,
 } from '../../src/deployment/endpoints/pool-tools.ts'
-import type { GenerationEvent, GenerationRequest } from '../../src/deployment/generation.ts'
 import type { Replica, ReplicaStatus, SequenceListener } from '../../src/deployment/replica.ts'
 import { SequenceIds } from '../../src/deployment/sequence-ids.ts'
 import { ChatTemplate } from '../../src/text/chat-template.ts'
 import { workerError } from '../../src/worker/errors.ts'
 import type { AdapterSpec, EngineDescription, SequenceSpec } from '../../src/worker/messages.ts'
 import { ByteTokenizer } from './byte-tokenizer.ts'
-import { request, settle } from './deployment-stage.ts'
+import { settle } from './deployment-stage.ts'
 import { ManualTimer } from './manual-timer.ts'
 import { ENGINE_OPTIONS } from './supervised.ts'
 
@@ -384,38 +383,4 @@ function cardOf({ name }: EndpointSpec, variant: VariantSpec): ModelCard {
     vocabSize: 257,
     hasChatTemplate: true,
   }
-}
-
-/** What became of one request. */
-export interface Outcome {
-  readonly model: string
-  readonly events: GenerationEvent[]
-  readonly controller: AbortController
-  /** `null` while it is open; `done`, or the error that it ended with. */
-  end: 'done' | Error | null
-}
-
-/** Send a request to a pool and note what comes of it. */
-export function ask(
-  pool: EndpointPool,
-  model: string,
-  change: Partial<GenerationRequest> = {},
-): Outcome {
-  const controller = new AbortController()
-  const outcome: Outcome = { model, events: [], controller, end: null }
-  const asked = request({ requestedModel: model, ...change })
-  const read = async (): Promise<void> => {
-    for await (const event of pool.generate(asked, controller.signal)) outcome.events.push(event)
-  }
-  read().then(
-    () => {
-      if (outcome.end !== null) throw new Error('a request ended twice')
-      outcome.end = 'done'
-    },
-    (error: unknown) => {
-      if (outcome.end !== null) throw new Error('a request ended twice')
-      outcome.end = error instanceof Error ? error : new Error(String(error))
-    },
-  )
-  return outcome
 }

@@ -44,6 +44,8 @@ export interface PoolOptions {
   readonly isSingle: boolean
   onReady?(endpoint: string, description: EngineDescription): void
   onFailed?(endpoint: string, error: Error): void
+  /** A new revision was taken back, and the one before serves on. */
+  onTakenBack?(endpoint: string, reason: string): void
 }
 
 /** By endpoint and variant. */
@@ -191,10 +193,12 @@ export class EndpointPool implements Deployments {
 
   health(): HealthReport {
     const all = [...this.#endpoints.values()]
-    const status = poolHealth(
-      all.filter(({ isStopped }) => !isStopped).map((endpoint) => endpoint.condition()),
-    )
-    return { status, replicas: all.flatMap((endpoint) => endpoint.health()) }
+    const wanted = all.filter(({ isStopped }) => !isStopped)
+    const status = poolHealth(wanted.map((endpoint) => endpoint.condition()))
+    const reasons = wanted
+      .filter((endpoint) => endpoint.health().length === 0 && endpoint.condition().isFailed)
+      .map(({ name }) => `${name}: it cannot be loaded; /v1/status tells an administrator why`)
+    return { status, reasons, replicas: all.flatMap((endpoint) => endpoint.health()) }
   }
 
   /** What unloading idle models would give, bytes. */
@@ -258,6 +262,7 @@ export class EndpointPool implements Deployments {
     this.rollouts.begin(stable, candidate, (reason) => {
       this.#retire(reason === null ? stable : candidate)
       if (reason === null) this.#endpoints.set(after.name, candidate)
+      else this.#options.onTakenBack?.(after.name, reason)
       this.#inOrder(this.#catalog.endpoints)
     })
   }

@@ -15,7 +15,7 @@ import type { EndpointState, EndpointStatus } from './endpoints-admin.ts'
 import type { EndpointFacts, VariantFacts } from './facts.ts'
 import type { LoadQueue } from './load-queue.ts'
 import { totalBytes } from './memory-budget.ts'
-import type { EndpointHealth } from './pool-health.ts'
+import type { EndpointCondition } from './pool-health.ts'
 import type { PoolTools, PreparedVariant } from './pool-tools.ts'
 import { quantizationWord } from './quantization-word.ts'
 import { ServedVariant } from './served-variant.ts'
@@ -154,7 +154,7 @@ export class Endpoint {
     return all.reduce((sum, { stats }) => sum + (stats?.rssBytes ?? 0), 0)
   }
 
-  condition(): EndpointHealth {
+  condition(): EndpointCondition {
     const { state } = this.#state()
     const [first] = this.variants.values()
     const { minReplicas } = this.#policyOf(this.#spec.variants[0])
@@ -162,6 +162,7 @@ export class Endpoint {
     return {
       isServing: state === 'STARTED',
       isStarting: state === 'STARTING' || state === 'PENDING',
+      isFailed: state === 'ERROR',
       isShort: isKept && (first?.replicas.numReady ?? 0) < minReplicas,
     }
   }

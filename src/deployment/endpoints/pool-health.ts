@@ -17,6 +17,11 @@ export interface EndpointHealth {
   readonly isShort: boolean
 }
 
+export interface EndpointCondition extends EndpointHealth {
+  /** It will not come by itself. */
+  readonly isFailed: boolean
+}
+
 /** @param endpoints - those that are not stopped */
 export function poolHealth(endpoints: readonly EndpointHealth[]): HealthStatus {
   const isWell = ({ isServing, isShort }: EndpointHealth): boolean => isServing && !isShort

@@ -10,21 +10,21 @@
  */
 
 import type { ServingError } from '../../base/errors.ts'
-import { ModelDeployment } from '../model-deployment.ts'
+import type { ModelDeployment } from '../model-deployment.ts'
 import { asError, coldError, failedError, goneError } from './cold-errors.ts'
 import { ColdStartLine } from './cold-start-line.ts'
 import type { VariantSpec } from './endpoint-spec.ts'
+import { LoadInterest } from './load-interest.ts'
 import type { Resident } from './load-queue.ts'
 import type { PreparedVariant } from './pool-tools.ts'
 import type { ReplicaSet } from './replica-set.ts'
 import { RetryBackoff } from './retry-backoff.ts'
 import { ScaledReplicas } from './scaled-replicas.ts'
+import { ServedSpeed } from './served-speed.ts'
+import { variantDeployment } from './variant-deployment.ts'
 import type { Lease, VariantOptions } from './variant-options.ts'
 import { assertNext, type VariantPhase } from './variant-phase.ts'
 import { VariantUse } from './variant-use.ts'
-
-/** How long a load that nobody waits for stays in line. */
-const INTEREST_MS = 30_000
 
 export class ServedVariant implements Resident {
   readonly spec: VariantSpec
@@ -33,6 +33,8 @@ export class ServedVariant implements Resident {
   readonly #backoff: RetryBackoff
   readonly #use: VariantUse
   readonly #scaled: ScaledReplicas
+  readonly #speed = new ServedSpeed()
+  readonly #interest: LoadInterest
   /** Ends a fetch that is under way. */
   readonly #closing = new AbortController()
   #phase: VariantPhase
@@ -45,7 +47,6 @@ export class ServedVariant implements Resident {
   #isForRoom = false
   #isClosing = false
   #closed: Promise<void> | null = null
-  #cancelInterest: () => void = () => {}
   #onDrained: (() => void)[] = []
 
   constructor(options: VariantOptions) {
@@ -60,7 +61,8 @@ export class ServedVariant implements Resident {
       chance: () => tools.chance(),
       onOver: () => this.#onBackoffOver(),
     })
-    this.#line = new ColdStartLine(timer, () => this.#onWaiterLeft())
+    this.#line = new ColdStartLine(timer, () => this.#interest.renew())
+    this.#interest = new LoadInterest(timer, () => this.#onInterestLost())
     this.#use = new VariantUse({
       ...{ clock, timer },
       onElapsed: (words) => void this.drain(words),
@@ -139,9 +141,9 @@ export class ServedVariant implements Resident {
     return this.#use.idleMs
   }
 
-  /** As it was when last measured; `null` = not measured. */
+  /** Of one choice, median of its last answers; `null` = not measured. */
   get tokensPerSecond(): number | null {
-    return null
+    return this.#speed.tokensPerSecond
   }
 
   get readySinceMs(): number {
@@ -185,7 +187,7 @@ export class ServedVariant implements Resident {
       return waiting
     }
     this.#want()
-    this.#onWaiterLeft()
+    this.#interest.renew()
     throw this.refusal()
   }
 
@@ -240,7 +242,7 @@ export class ServedVariant implements Resident {
     const { modelId } = this.#options
     this.#closing.abort(goneError(modelId))
     this.#backoff.stop()
-    this.#cancelInterest()
+    this.#interest.stop()
     this.#use.watch(null)
     this.refuse(() => goneError(modelId))
     this.#target = 0
@@ -304,15 +306,10 @@ export class ServedVariant implements Resident {
   }
 
   #makeDeployment(prepared: PreparedVariant): ModelDeployment {
-    const { clock, version, nextSequenceId, adapters } = this.#options.tools
-    const { card, maxNumSeqs, maxQueuedSequences } = prepared
-    return new ModelDeployment({
-      ...{ card, version, maxNumSeqs, maxQueuedSequences, clock },
-      ...prepared.textTools(),
-      ...{ replicas: this.replicas, adapters: adapters.of(this.#options.modelId) },
-      nextSequenceId: () => nextSequenceId(),
+    return variantDeployment(this.#options, prepared, this.replicas, {
       retryAfterSeconds: () => this.retryAfterSeconds(),
       onIdle: () => this.#use.maybeIdle(),
+      onAnswered: (numTokens, decodeMs) => this.#speed.add(numTokens, decodeMs),
     })
   }
 
@@ -339,7 +336,7 @@ export class ServedVariant implements Resident {
   #becomeReady(): void {
     this.#readySinceMs = this.#options.tools.clock.nowMs()
     this.#backoff.succeeded()
-    this.#cancelInterest()
+    this.#interest.stop()
     this.#enter('ready', null)
     this.#line.callAll(() => this.#use.lease())
     this.#watchIdle()
@@ -393,16 +390,12 @@ export class ServedVariant implements Resident {
     this.#use.watch(isReady ? this.#options.policy().inactiveTimeoutMs : null)
   }
 
-  /** A place in the line for memory that nobody waits for is kept for a while, for whoever was told to come again. */
-  #onWaiterLeft(): void {
-    this.#cancelInterest()
-    this.#cancelInterest = this.#options.tools.timer.after(INTEREST_MS, () => {
-      const isKept = this.#options.policy().minReplicas > 0
-      if (this.#line.size > 0 || isKept || this.#phase !== 'loading') return
-      if (this.replicas.size > 0) return
-      this.#target = 0
-      this.#reconcile()
-    })
+  #onInterestLost(): void {
+    const isKept = this.#options.policy().minReplicas > 0
+    if (this.#line.size > 0 || isKept || this.#phase !== 'loading') return
+    if (this.replicas.size > 0) return
+    this.#target = 0
+    this.#reconcile()
   }
 
   #enter(phase: VariantPhase, reason: string | null): void {

@@ -52,6 +52,16 @@ it('takes the key of a pattern as PEFT does: a whole name, or its end behind a d
   expect(modules.map(({ scale }) => scale)).toEqual([1, 10, 1, 100])
 })
 
+it('is refused where a file of it is a pipe, which nobody may ever write to', async () => {
+  for (const name of ['adapter_config.json', 'adapter_model.safetensors']) {
+    const folder = await writeAdapter(fresh(), adapter)
+    await rm(join(folder, name))
+    execFileSync('mkfifo', [join(folder, name)])
+    const errors = [await caught(digestAdapter(folder)), await caught(readAdapter(folder))]
+    expect(errors.map(({ code }) => code)).toEqual(Array(2).fill('CHECKPOINT_UNSUPPORTED_KIND'))
+  }
+})
+
 it('has a digest that sha256sum makes too, and that the configuration changes', async () => {
   const folder = await writeAdapter(fresh(), adapter)
   const sums = 'sha256sum adapter_config.json adapter_model.safetensors | sha256sum'

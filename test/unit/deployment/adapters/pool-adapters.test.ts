@@ -13,10 +13,11 @@ import { splitAdapterName } from '../../../../src/deployment/adapters/adapters.t
 import { loadModules } from '../../../../src/deployment/adapters/start-modules.ts'
 import { cacheDomain } from '../../../../src/deployment/cache-domain.ts'
 import type { EndpointPool } from '../../../../src/deployment/endpoints/endpoint-pool.ts'
+import { ask } from '../../../support/ask-pool.ts'
 import { caught } from '../../../support/caught.ts'
 import { settle } from '../../../support/deployment-stage.ts'
 import { endpointSpec, variantSpec } from '../../../support/endpoint-builders.ts'
-import { ask, FakeMachine } from '../../../support/fake-machine.ts'
+import { FakeMachine } from '../../../support/fake-machine.ts'
 import { seededRandom } from '../../../support/seeded-random.ts'
 import { tinyAdapter, writeAdapter } from '../../../support/tiny-adapter.ts'
 
@@ -295,8 +296,11 @@ it('a random walk of loads, unloads, crashes and requests ends every request, wi
   for (let turn = 0; turn < 300; turn++) {
     const at = random.below(4)
     const action = random.below(20)
-    if (action < 4) changes.push(admin.load(names[at]!, folders[at]!).catch(() => {}))
-    else if (action < 6) {
+    if (action < 4) {
+      changes.push(admin.load(names[at]!, folders[at]!).catch(() => {}))
+      // Its files are read in real time, of which the machine's own clock knows nothing.
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    } else if (action < 6) {
       changes.push(
         Promise.resolve()
           .then(() => admin.unload(names[at]!))

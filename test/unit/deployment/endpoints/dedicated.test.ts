@@ -1,9 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { affinityLauncher, cpusOf } from '../../../../src/deployment/endpoints/cpu-affinity.ts'
 import type { EndpointSpec } from '../../../../src/deployment/endpoints/endpoint-spec.ts'
+import { ask } from '../../../support/ask-pool.ts'
 import { caught } from '../../../support/caught.ts'
 import { endpointSpec, variantSpec } from '../../../support/endpoint-builders.ts'
-import { ask, FakeMachine, type FakeReplica } from '../../../support/fake-machine.ts'
+import { FakeMachine, type FakeReplica } from '../../../support/fake-machine.ts'
 
 let machine: FakeMachine
 beforeEach(() => {

@@ -8,10 +8,11 @@ import type {
 } from '../../../../src/deployment/endpoints/endpoint-spec.ts'
 import { PoolAdmin } from '../../../../src/deployment/endpoints/pool-admin.ts'
 import { profileVariants } from '../../../../src/deployment/endpoints/variant-profiles.ts'
+import { ask } from '../../../support/ask-pool.ts'
 import { caught } from '../../../support/caught.ts'
 import { settle } from '../../../support/deployment-stage.ts'
 import { aliasSpec, endpointSpec, variantSpec } from '../../../support/endpoint-builders.ts'
-import { ask, FakeMachine } from '../../../support/fake-machine.ts'
+import { FakeMachine } from '../../../support/fake-machine.ts'
 
 let machine: FakeMachine
 let pool: EndpointPool
@@ -348,6 +349,11 @@ describe('a start', () => {
       expect(outcome.end).toBeInstanceOf(ServingError)
       expect(admin.get(name).reason).not.toBeNull()
     }
+    const told = 'it cannot be loaded; /v1/status tells an administrator why'
+    expect(pool.health()).toMatchObject({
+      status: 'degraded',
+      reasons: [`gone: ${told}`, `huge: ${told}`],
+    })
   })
 
   it('is refused where the file declares what cannot be served', async () => {

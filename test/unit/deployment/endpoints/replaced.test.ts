@@ -5,8 +5,9 @@ import { runInNewContext } from 'node:vm'
 import { beforeEach, expect, it } from 'vitest'
 import type { EndpointPool } from '../../../../src/deployment/endpoints/endpoint-pool.ts'
 import type { EndpointSpec } from '../../../../src/deployment/endpoints/endpoint-spec.ts'
+import { ask } from '../../../support/ask-pool.ts'
 import { endpointSpec, variantSpec } from '../../../support/endpoint-builders.ts'
-import { ask, FakeMachine } from '../../../support/fake-machine.ts'
+import { FakeMachine } from '../../../support/fake-machine.ts'
 
 let machine: FakeMachine
 beforeEach(() => {

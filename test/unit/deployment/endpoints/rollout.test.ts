@@ -5,21 +5,25 @@ import type {
   EndpointSpec,
   RolloutSpec,
 } from '../../../../src/deployment/endpoints/endpoint-spec.ts'
+import { ask, type Outcome } from '../../../support/ask-pool.ts'
 import { request } from '../../../support/deployment-stage.ts'
 import { endpointSpec, variantSpec } from '../../../support/endpoint-builders.ts'
-import { ask, FakeMachine, type Outcome } from '../../../support/fake-machine.ts'
+import { FakeMachine } from '../../../support/fake-machine.ts'
 
 const ROLLOUT: RolloutSpec = { percent: 25, observeMs: 30_000, maxErrorRate: 0.2, minRequests: 4 }
 
 let machine: FakeMachine
 let pool: EndpointPool
+let takenBack: (readonly string[])[]
 
 beforeEach(async () => {
   machine = new FakeMachine()
   for (const source of ['old', 'new']) {
     machine.models.set(source, { weightsBytes: 100, kvBytes: 90, tokenMs: 20 })
   }
-  pool = machine.pool([spec('old')])
+  takenBack = []
+  const onTakenBack = (...told: readonly string[]): void => void takenBack.push(told)
+  pool = machine.pool([spec('old')], { options: { onTakenBack } })
   const first = ask(pool, 'chat', { maxTokens: 1 })
   await machine.advance(2000)
   expect(first.end).toBe('done')
@@ -142,6 +146,7 @@ describe('a new revision', () => {
     engine('new')?.giveUp()
     await machine.advance(1000)
     expect(pool.rollouts.words('chat')).toContain('its files are broken')
+    expect(takenBack).toEqual([['chat', expect.stringContaining('its files are broken')]])
     const [after] = await traffic(1)
     expect(after?.end).toBe('done')
   })

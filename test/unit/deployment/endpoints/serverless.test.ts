@@ -2,9 +2,10 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { ServingError } from '../../../../src/base/errors.ts'
 import type { EndpointPool } from '../../../../src/deployment/endpoints/endpoint-pool.ts'
 import type { EndpointSpec } from '../../../../src/deployment/endpoints/endpoint-spec.ts'
+import { ask } from '../../../support/ask-pool.ts'
 import { settle } from '../../../support/deployment-stage.ts'
 import { endpointSpec, variantSpec } from '../../../support/endpoint-builders.ts'
-import { ask, FakeMachine } from '../../../support/fake-machine.ts'
+import { FakeMachine } from '../../../support/fake-machine.ts'
 
 let machine: FakeMachine
 beforeEach(() => {
