@@ -23,7 +23,7 @@ import type { StepCostModel } from './step-cost-model.ts'
 const LEAST_TARGET_MS = 10
 const USUAL_STREAMS = 16
 /** Of `auto`: a step with prompts beside one without. Below 2, for the model is never exact and machines are not idle. */
-const TARGET_FACTOR = 1.7
+const TARGET_FACTOR = 1.6
 /** Of one step, in the correction of the prediction beside streams; about 20 steps until it has followed. */
 const CORRECTION_SHARE = 0.1
 const MOST_CORRECTION = 4
