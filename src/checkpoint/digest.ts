@@ -29,7 +29,9 @@ export async function digestFile(file: string, options: DigestOptions = {}): Pro
   const hash = createHash('sha256')
   let doneBytes = 0
   try {
-    if (!(await stat(file)).isFile()) {
+    const kind = await stat(file)
+    // Opening a folder fails by itself.
+    if (!kind.isFile() && !kind.isDirectory()) {
       const details = { file, expected: 'a regular file', got: 'something else' }
       const next = 'put the file itself there'
       throw checkpointError('CHECKPOINT_UNSUPPORTED_KIND', { details: { ...details, next } })
