@@ -4,7 +4,8 @@
  */
 
 import type { BatchArrays, BatchLimits, Executor } from '../src/engine/executor.ts'
-import { MAX_TOP_LOGPROBS, type SamplingParams } from '../src/sampling/sampling-params.ts'
+import type { SamplingParams } from '../src/sampling/sampling-params.ts'
+import { makeArrays } from './batch-arrays.ts'
 
 /** Milliseconds: of a step, of a token in it, of a key that a row attends to, of a logits row. */
 export interface StepCost {
@@ -41,31 +42,11 @@ export class SimulatedExecutor implements Executor {
   readonly #seeds: Int32Array
 
   constructor(limits: BatchLimits, cost: StepCost, onCost: (ms: number) => void) {
-    const { maxNumBatchedTokens: maxT, maxNumSeqs: maxB, maxLogitsRows: maxL } = limits
     this.limits = limits
     this.#cost = cost
     this.#onCost = onCost
-    this.#seeds = new Int32Array(maxB)
-    this.arrays = {
-      tokenIds: new Int32Array(maxT),
-      positions: new Int32Array(maxT),
-      slotMapping: new Int32Array(maxT),
-      queryStarts: new Int32Array(maxB + 1),
-      contextLengths: new Int32Array(maxB),
-      sequenceSlots: new Int32Array(maxB),
-      blockTables: new Int32Array(maxB * limits.maxBlocksPerSeq),
-      logitsRows: new Int32Array(maxL),
-      adapterRows: new Int32Array(maxT),
-      samplerSlots: new Int32Array(maxL),
-      samplePositions: new Int32Array(maxL),
-      targetIds: new Int32Array(maxL),
-      topLogprobCounts: new Int32Array(maxL),
-      sampledIds: new Int32Array(maxL),
-      sampledLogprobs: new Float32Array(maxL),
-      sampledRanks: new Int32Array(maxL),
-      topIds: new Int32Array(maxL * MAX_TOP_LOGPROBS),
-      topLogprobs: new Float32Array(maxL * MAX_TOP_LOGPROBS),
-    }
+    this.#seeds = new Int32Array(limits.maxNumSeqs)
+    this.arrays = makeArrays(limits)
   }
 
   addSequence(slot: number, params: SamplingParams): void {

@@ -4,7 +4,7 @@
  */
 
 import type { RuntimeConfig } from '../config/runtime-config.ts'
-import { retentionOf, SERVERLESS_AUTOSCALING } from '../deployment/endpoints/endpoint-defaults.ts'
+import { completeSpec, retentionOf } from '../deployment/endpoints/endpoint-defaults.ts'
 import type {
   AliasSpec,
   EndpointCatalog,
@@ -17,9 +17,8 @@ export function plainEndpoint(
   source: string,
   { model, engine, store }: Pick<RuntimeConfig, 'model' | 'engine' | 'store'>,
 ): EndpointSpec {
-  return {
+  return completeSpec({
     name,
-    displayName: null,
     mode: 'serverless',
     variants: [
       {
@@ -32,22 +31,10 @@ export function plainEndpoint(
         qualityKl: null,
       },
     ],
-    state: 'STARTED',
-    kvMemoryBytes: null,
-    maxContextTokens: null,
-    maxNumSeqs: null,
-    maxQueuedSequences: null,
-    threads: null,
-    maxDraftTokens: null,
-    prefixCache: null,
-    cpuSets: [],
     inactiveTimeoutMs: null,
-    isPinned: false,
     coldStartWaitMs: 0,
-    autoscaling: SERVERLESS_AUTOSCALING,
-    region: null,
     retention: retentionOf(store),
-  }
+  })
 }
 
 /** @param names - first the id */

@@ -4,21 +4,13 @@
  * Owns nothing; a handle belongs to who opened it. Does not know records or batches.
  */
 
-import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
+import { mkdir, open, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
-
-export interface AuditFile {
-  /** Write some of `bytes` from `start` on at the file's end; returns how many it wrote, at least 1. */
-  write(bytes: Uint8Array, start: number): Promise<number>
-  sizeBytes(): Promise<number>
-  truncate(sizeBytes: number): Promise<void>
-  datasync(): Promise<void>
-  close(): Promise<void>
-}
+import { type AppendFile, DiskFile } from './append-file.ts'
 
 export interface AuditFiles {
   /** Open for appending, making the file (mode 600: records say who asked what model) and its folder when missing. */
-  openForAppend(path: string): Promise<AuditFile>
+  openForAppend(path: string): Promise<AppendFile>
   /** Whether the file's last byte is something else than a line break: an earlier process died in the middle. */
   endsTorn(path: string): Promise<boolean>
   rename(from: string, to: string): Promise<void>
@@ -41,35 +33,6 @@ export const diskFiles: AuditFiles = {
     }
   },
   rename,
-}
-
-class DiskFile implements AuditFile {
-  readonly #handle: FileHandle
-
-  constructor(handle: FileHandle) {
-    this.#handle = handle
-  }
-
-  async write(bytes: Uint8Array, start: number): Promise<number> {
-    const { bytesWritten } = await this.#handle.write(bytes, start, bytes.length - start)
-    return bytesWritten
-  }
-
-  async sizeBytes(): Promise<number> {
-    return (await this.#handle.stat()).size
-  }
-
-  truncate(sizeBytes: number): Promise<void> {
-    return this.#handle.truncate(sizeBytes)
-  }
-
-  datasync(): Promise<void> {
-    return this.#handle.datasync()
-  }
-
-  close(): Promise<void> {
-    return this.#handle.close()
-  }
 }
 
 /** `audit.jsonl` at 2026-01-02T03:04:05.678Z becomes `audit.20260102T030405678Z-<serial>.jsonl`, which sorts by time. */

@@ -12,7 +12,8 @@
 
 import type { Clock } from '../base/clock.ts'
 import type { ServingError } from '../base/errors.ts'
-import { type AuditFile, type AuditFiles, rotatedName } from './audit-files.ts'
+import type { AppendFile } from './append-file.ts'
+import { type AuditFiles, rotatedName } from './audit-files.ts'
 import type { AuditEntry } from './audit-record.ts'
 import { provenanceError } from './errors.ts'
 
@@ -72,7 +73,7 @@ export class AuditLog implements AuditSink {
   readonly #options: AuditLogOptions
   readonly #tools: AuditLogTools
   #pending: string[] = []
-  #file: AuditFile | null = null
+  #file: AppendFile | null = null
   #sizeBytes = 0
   /** Bytes behind `#sizeBytes` that a failed write left. */
   #numTornBytes = 0
@@ -183,14 +184,14 @@ export class AuditLog implements AuditSink {
   }
 
   /** Take back what a failed write left; only where nobody else wrote, because their lines must stay. */
-  async #heal(file: AuditFile): Promise<void> {
+  async #heal(file: AppendFile): Promise<void> {
     const isOurs = (await file.sizeBytes()) === this.#sizeBytes + this.#numTornBytes
     if (isOurs) await file.truncate(this.#sizeBytes)
     this.#needsLineBreak ||= !isOurs
     this.#numTornBytes = 0
   }
 
-  async #open(): Promise<AuditFile> {
+  async #open(): Promise<AppendFile> {
     const { files } = this.#tools
     const file = await files.openForAppend(this.#options.file)
     this.#needsLineBreak = await files.endsTorn(this.#options.file)

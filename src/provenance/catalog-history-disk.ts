@@ -1,16 +1,11 @@
 /** The few file operations that the history needs, behind an interface so that a full disk can be tested. */
 
-import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { type AppendFile, DiskFile } from './append-file.ts'
 
-export interface HistoryFile {
+export interface HistoryFile extends AppendFile {
   read(): Promise<Buffer>
-  /** Write some of `bytes` from `start` on at the file's end; returns how many it wrote, at least 1. */
-  write(bytes: Uint8Array, start: number): Promise<number>
-  sizeBytes(): Promise<number>
-  truncate(sizeBytes: number): Promise<void>
-  datasync(): Promise<void>
-  close(): Promise<void>
 }
 
 export interface HistoryFiles {
@@ -29,47 +24,20 @@ export const historyDisk: HistoryFiles = {
     } finally {
       await folder.close()
     }
-    return new DiskFile(handle)
+    return new HistoryDiskFile(handle)
   },
 }
 
-class DiskFile implements HistoryFile {
-  readonly #handle: FileHandle
-
-  constructor(handle: FileHandle) {
-    this.#handle = handle
-  }
-
+class HistoryDiskFile extends DiskFile implements HistoryFile {
   async read(): Promise<Buffer> {
-    const { size } = await this.#handle.stat()
+    const { size } = await this.handle.stat()
     const bytes = Buffer.alloc(size)
     let length = 0
     while (length < size) {
-      const { bytesRead } = await this.#handle.read(bytes, length, size - length, length)
+      const { bytesRead } = await this.handle.read(bytes, length, size - length, length)
       if (bytesRead === 0) break
       length += bytesRead
     }
     return bytes.subarray(0, length)
-  }
-
-  async write(bytes: Uint8Array, start: number): Promise<number> {
-    const { bytesWritten } = await this.#handle.write(bytes, start, bytes.length - start)
-    return bytesWritten
-  }
-
-  async sizeBytes(): Promise<number> {
-    return (await this.#handle.stat()).size
-  }
-
-  truncate(sizeBytes: number): Promise<void> {
-    return this.#handle.truncate(sizeBytes)
-  }
-
-  datasync(): Promise<void> {
-    return this.#handle.datasync()
-  }
-
-  close(): Promise<void> {
-    return this.#handle.close()
   }
 }

@@ -6,6 +6,7 @@
  * Rows are written in order before any is read, as the paged attention does within a step.
  */
 
+import { makeArrays } from '../../benchmarks/batch-arrays.ts'
 import { InvariantError } from '../../src/base/errors.ts'
 import type { BatchArrays, BatchLimits, Executor, KvBlocks } from '../../src/engine/executor.ts'
 import { MAX_TOP_LOGPROBS, type SamplingParams } from '../../src/sampling/sampling-params.ts'
@@ -27,30 +28,6 @@ export function makeLimits(overrides: Partial<BatchLimits> = {}): BatchLimits {
     numBlocks: 16,
     vocabSize: 2,
     ...overrides,
-  }
-}
-
-export function makeArrays(limits: BatchLimits): BatchArrays {
-  const { maxNumBatchedTokens: maxT, maxNumSeqs: maxB, maxLogitsRows: maxL } = limits
-  return {
-    tokenIds: new Int32Array(maxT),
-    positions: new Int32Array(maxT),
-    slotMapping: new Int32Array(maxT),
-    queryStarts: new Int32Array(maxB + 1),
-    contextLengths: new Int32Array(maxB),
-    sequenceSlots: new Int32Array(maxB),
-    blockTables: new Int32Array(maxB * limits.maxBlocksPerSeq),
-    logitsRows: new Int32Array(maxL),
-    adapterRows: new Int32Array(maxT),
-    samplerSlots: new Int32Array(maxL),
-    samplePositions: new Int32Array(maxL),
-    targetIds: new Int32Array(maxL),
-    topLogprobCounts: new Int32Array(maxL),
-    sampledIds: new Int32Array(maxL),
-    sampledLogprobs: new Float32Array(maxL),
-    sampledRanks: new Int32Array(maxL),
-    topIds: new Int32Array(maxL * MAX_TOP_LOGPROBS),
-    topLogprobs: new Float32Array(maxL * MAX_TOP_LOGPROBS),
   }
 }
 

@@ -3,28 +3,7 @@
 mod support;
 
 use ingot_kernels::{Activations, Format, PackedLinear, Part, Pool, Scratch, linear, use_kernels};
-use support::{FORMATS, Random, bits, halves, inputs, quantised, stored};
-
-fn run(
-    weight: &PackedLinear,
-    x: &[f32],
-    rows: usize,
-    activations: Activations,
-    pool: &Pool,
-) -> Vec<f32> {
-    let mut out = vec![f32::NAN; rows * weight.n()];
-    linear(
-        weight,
-        x,
-        rows,
-        None,
-        activations,
-        &mut out,
-        &mut Scratch::default(),
-        pool,
-    );
-    out
-}
+use support::{FORMATS, Random, bits, halves, inputs, quantised, run_linear, stored};
 
 #[test]
 fn a_packed_row_dequantises_to_the_formats_own_values() {
@@ -72,7 +51,7 @@ fn f32_activations_match_f64_arithmetic() {
         )
         .unwrap();
         let x = random.values(rows * k);
-        let out = run(&weight, &x, rows, Activations::F32, &pool);
+        let out = run_linear(&weight, &x, rows, Activations::F32, &pool);
         for row in 0..rows {
             for column in 0..n {
                 let terms =
@@ -120,7 +99,7 @@ fn int8_activations_lose_only_what_rounding_them_loses() {
                 })
             })
             .collect();
-        let out = run(&weight, &x, rows, Activations::Int8, &pool);
+        let out = run_linear(&weight, &x, rows, Activations::Int8, &pool);
         for row in 0..rows {
             for column in 0..n {
                 let terms =
@@ -192,7 +171,7 @@ fn check_repetition(k: usize, sizes: &[(Format, usize)], seed: u64) {
     let x = random.values(64 * k);
     for activations in [Activations::F32, Activations::Bf16, Activations::Int8] {
         let alone: Vec<f32> = (0..64)
-            .flat_map(|row| run(&weight, &x[row * k..][..k], 1, activations, &pools[0]))
+            .flat_map(|row| run_linear(&weight, &x[row * k..][..k], 1, activations, &pools[0]))
             .collect();
         for kernels in ["scalar", "avx2", "avx512-vnni", "avx512-bf16"] {
             if !use_kernels(kernels) {
@@ -201,7 +180,7 @@ fn check_repetition(k: usize, sizes: &[(Format, usize)], seed: u64) {
             }
             for pool in &pools {
                 for rows in [1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 16, 31, 64] {
-                    let out = run(&weight, &x[..rows * k], rows, activations, pool);
+                    let out = run_linear(&weight, &x[..rows * k], rows, activations, pool);
                     assert_eq!(
                         bits(&out),
                         bits(&alone[..rows * n]),
@@ -230,7 +209,7 @@ fn bias_is_added_last_and_zero_rows_do_nothing() {
     )
     .unwrap();
     let (x, bias) = (random.values(rows * k), random.values(n));
-    let plain = run(&weight, &x, rows, Activations::Int8, &pool);
+    let plain = run_linear(&weight, &x, rows, Activations::Int8, &pool);
     let mut out = vec![0.0; rows * n];
     let scratch = &mut Scratch::default();
     linear(
@@ -292,8 +271,8 @@ fn what_is_not_a_number_stays_so_in_its_own_row_only() {
                 let mut spoilt = x.clone();
                 spoilt[4 * k + at] = bad;
                 for activations in [Activations::F32, Activations::Int8] {
-                    let out = run(&weight, &spoilt, rows, activations, &pool);
-                    let clean = run(&weight, &x, rows, activations, &pool);
+                    let out = run_linear(&weight, &spoilt, rows, activations, &pool);
+                    let clean = run_linear(&weight, &x, rows, activations, &pool);
                     let row = &out[4 * n..5 * n];
                     assert!(
                         row.iter().all(|y| !y.is_finite()),
@@ -338,7 +317,7 @@ fn the_largest_weights_and_activations_saturate_nothing() {
                 if !use_kernels(kernels) {
                     continue;
                 }
-                let out = run(&weight, &x, 3, Activations::Int8, &pool);
+                let out = run_linear(&weight, &x, 3, Activations::Int8, &pool);
                 for (row, x) in x.chunks_exact(k).enumerate() {
                     // Every activation is ±127 times one scale, so nothing is lost by rounding it.
                     let terms = x

@@ -2,29 +2,8 @@
 
 mod support;
 
-use ingot_kernels::{Activations, Format, PackedLinear, Part, Pool, Scratch, linear, use_kernels};
-use support::{Random, bits, inputs, stored};
-
-fn run(
-    weight: &PackedLinear,
-    x: &[f32],
-    rows: usize,
-    activations: Activations,
-    pool: &Pool,
-) -> Vec<f32> {
-    let mut out = vec![f32::NAN; rows * weight.n()];
-    linear(
-        weight,
-        x,
-        rows,
-        None,
-        activations,
-        &mut out,
-        &mut Scratch::default(),
-        pool,
-    );
-    out
-}
+use ingot_kernels::{Activations, Format, PackedLinear, Part, Pool, use_kernels};
+use support::{Random, bits, inputs, run_linear, stored};
 
 #[test]
 fn bf16_activations_are_f32_ones_rounded_to_bf16() {
@@ -51,8 +30,8 @@ fn bf16_activations_are_f32_ones_rounded_to_bf16() {
                 .iter()
                 .map(|value| half::bf16::from_f32(*value).to_f32())
                 .collect();
-            let expected = run(&weight, &rounded, rows, Activations::F32, &pool);
-            let got = run(&weight, &x, rows, Activations::Bf16, &pool);
+            let expected = run_linear(&weight, &rounded, rows, Activations::F32, &pool);
+            let got = run_linear(&weight, &x, rows, Activations::Bf16, &pool);
             assert_eq!(bits(&got), bits(&expected), "{format:?}, {rows} rows");
         }
     }
@@ -87,7 +66,7 @@ fn pairs_of_bf16_that_are_nearly_nothing_have_the_same_bits_on_every_cpu() {
     let mut expected = None;
     for kernels in ["scalar", "avx2", "avx512-vnni", "avx512-bf16"] {
         if use_kernels(kernels) {
-            let out = bits(&run(&weight, &x, rows, Activations::Int8, &pool));
+            let out = bits(&run_linear(&weight, &x, rows, Activations::Int8, &pool));
             assert_eq!(expected.get_or_insert(out.clone()), &out, "{kernels}");
         }
     }

@@ -28,7 +28,7 @@ import {
   MemoryBudget,
   totalBytes,
 } from './memory-budget.ts'
-import { poolHealth } from './pool-health.ts'
+import { healthReport } from './pool-health.ts'
 import { PoolRollouts } from './pool-rollouts.ts'
 import type { PoolTools, PreparedVariant } from './pool-tools.ts'
 import { resolveAlias } from './resolve-alias.ts'
@@ -192,13 +192,7 @@ export class EndpointPool implements Deployments {
   }
 
   health(): HealthReport {
-    const all = [...this.#endpoints.values()]
-    const wanted = all.filter(({ isStopped }) => !isStopped)
-    const status = poolHealth(wanted.map((endpoint) => endpoint.condition()))
-    const reasons = wanted
-      .filter((endpoint) => endpoint.health().length === 0 && endpoint.condition().isFailed)
-      .map(({ name }) => `${name}: it cannot be loaded; /v1/status tells an administrator why`)
-    return { status, reasons, replicas: all.flatMap((endpoint) => endpoint.health()) }
+    return healthReport([...this.#endpoints.values()])
   }
 
   /** What unloading idle models would give, bytes. */

@@ -10,7 +10,6 @@
  */
 
 import type { ServingError } from '../../base/errors.ts'
-import type { ModelDeployment } from '../model-deployment.ts'
 import { asError, coldError, failedError, goneError } from './cold-errors.ts'
 import { ColdStartLine } from './cold-start-line.ts'
 import type { VariantSpec } from './endpoint-spec.ts'
@@ -124,8 +123,7 @@ export class ServedVariant implements Resident {
   }
 
   get isLeaving(): boolean {
-    const isGoing = this.#phase !== 'ready' && this.#phase !== 'loading'
-    return isGoing && this.replicas.size > 0
+    return !['ready', 'loading'].includes(this.#phase) && this.replicas.size > 0
   }
 
   /** It could be asked to leave, or is on its way out. */
@@ -251,7 +249,6 @@ export class ServedVariant implements Resident {
     await this.#use.deployment?.drain(graceMs)
     await this.replicas.stop()
     this.#enter('closed', 'it was removed')
-    for (const resolve of this.#onDrained.splice(0)) resolve()
   }
 
   retryAfterSeconds(): number {
@@ -288,8 +285,8 @@ export class ServedVariant implements Resident {
     if (this.#phase !== 'loading' && this.#phase !== 'ready') return
     // A replica that would not live is not replaced at once while others serve.
     this.#scaled.scaleTo(this.#target, prepared, this.#backoff.leftMs === 0)
-    const isOver = this.#target === 0 && this.#scaled.isEmpty
-    if (this.#phase === 'loading' && isOver) this.#becomeCold()
+    if (this.#phase !== 'loading' || this.#target > 0 || !this.#scaled.isEmpty) return
+    this.#becomeCold()
   }
 
   #onStarted(): void {
@@ -298,19 +295,15 @@ export class ServedVariant implements Resident {
     if (prepared === null) return
     try {
       // While the process loads its weights.
-      this.#use.deployment ??= this.#makeDeployment(prepared)
+      this.#use.deployment ??= variantDeployment(this.#options, prepared, this.replicas, {
+        retryAfterSeconds: () => this.retryAfterSeconds(),
+        onIdle: () => this.#use.maybeIdle(),
+        onAnswered: (numTokens, decodeMs) => this.#speed.add(numTokens, decodeMs),
+      })
     } catch (error) {
       this.#fail(asError(error))
     }
     this.#options.onChange()
-  }
-
-  #makeDeployment(prepared: PreparedVariant): ModelDeployment {
-    return variantDeployment(this.#options, prepared, this.replicas, {
-      retryAfterSeconds: () => this.retryAfterSeconds(),
-      onIdle: () => this.#use.maybeIdle(),
-      onAnswered: (numTokens, decodeMs) => this.#speed.add(numTokens, decodeMs),
-    })
   }
 
   #onReplicasChanged(): void {
@@ -345,7 +338,6 @@ export class ServedVariant implements Resident {
 
   #becomeCold(): void {
     this.#enter('cold', null)
-    for (const resolve of this.#onDrained.splice(0)) resolve()
     if (this.#line.size > 0) this.#want()
     else this.#reconcile()
   }
@@ -386,14 +378,13 @@ export class ServedVariant implements Resident {
   }
 
   #watchIdle(): void {
-    const isReady = this.#phase === 'ready'
-    this.#use.watch(isReady ? this.#options.policy().inactiveTimeoutMs : null)
+    this.#use.watch(this.#phase === 'ready' ? this.#options.policy().inactiveTimeoutMs : null)
   }
 
   #onInterestLost(): void {
     const isKept = this.#options.policy().minReplicas > 0
-    if (this.#line.size > 0 || isKept || this.#phase !== 'loading') return
-    if (this.replicas.size > 0) return
+    const isWanted = isKept || this.#line.size > 0 || this.replicas.size > 0
+    if (isWanted || this.#phase !== 'loading') return
     this.#target = 0
     this.#reconcile()
   }
@@ -402,6 +393,8 @@ export class ServedVariant implements Resident {
     assertNext(this.#phase, phase)
     this.#phase = phase
     this.#reason = reason
+    const isOver = phase === 'cold' || phase === 'closed'
+    if (isOver) for (const resolve of this.#onDrained.splice(0)) resolve()
     this.#options.onChange()
   }
 }

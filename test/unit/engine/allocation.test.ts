@@ -7,11 +7,12 @@ import { PerformanceObserver } from 'node:perf_hooks'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
+import { makeArrays } from '../../../benchmarks/batch-arrays.ts'
 import { commitStep } from '../../../src/engine/commit.ts'
 import { InputBatch } from '../../../src/engine/input-batch.ts'
 import { Scheduler } from '../../../src/engine/scheduler.ts'
 import { makeTestSequence } from '../../support/engine-builders.ts'
-import { makeArrays, makeLimits } from '../../support/fake-executor.ts'
+import { makeLimits } from '../../support/fake-executor.ts'
 
 const NUM_SEQS = 32
 const NUM_WARM_STEPS = 24_000

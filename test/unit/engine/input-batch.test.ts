@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { makeArrays } from '../../../benchmarks/batch-arrays.ts'
 import type { BatchLimits } from '../../../src/engine/executor.ts'
 import { InputBatch } from '../../../src/engine/input-batch.ts'
 import type { Sequence } from '../../../src/engine/sequence.ts'
 import { makeTestSequence, type SpecParts } from '../../support/engine-builders.ts'
-import { makeArrays, makeLimits } from '../../support/fake-executor.ts'
+import { makeLimits } from '../../support/fake-executor.ts'
 
 interface Share extends SpecParts {
   readonly blocks: readonly number[]

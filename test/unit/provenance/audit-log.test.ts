@@ -3,12 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ServingError } from '../../../src/base/errors.ts'
-import {
-  type AuditFile,
-  type AuditFiles,
-  diskFiles,
-  rotatedName,
-} from '../../../src/provenance/audit-files.ts'
+import type { AppendFile } from '../../../src/provenance/append-file.ts'
+import { type AuditFiles, diskFiles, rotatedName } from '../../../src/provenance/audit-files.ts'
 import {
   AuditLog,
   type AuditLogOptions,
@@ -73,7 +69,7 @@ class FaultyFiles implements AuditFiles {
   canRename = true
   numSyncs = 0
 
-  async openForAppend(path: string): Promise<AuditFile> {
+  async openForAppend(path: string): Promise<AppendFile> {
     const real = await diskFiles.openForAppend(path)
     return {
       write: async (bytes, start) => {

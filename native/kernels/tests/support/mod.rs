@@ -7,7 +7,7 @@ pub mod known;
 pub mod quantized;
 
 use half::f16;
-use ingot_kernels::Format;
+use ingot_kernels::{Activations, Format, PackedLinear, Pool, Scratch, linear};
 
 pub struct Random(pub u64);
 
@@ -150,4 +150,26 @@ pub fn quantised() -> impl Iterator<Item = Format> {
 
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// The layer on all rows without a bias; whatever is not written stays NaN.
+pub fn run_linear(
+    weight: &PackedLinear,
+    x: &[f32],
+    rows: usize,
+    activations: Activations,
+    pool: &Pool,
+) -> Vec<f32> {
+    let mut out = vec![f32::NAN; rows * weight.n()];
+    linear(
+        weight,
+        x,
+        rows,
+        None,
+        activations,
+        &mut out,
+        &mut Scratch::default(),
+        pool,
+    );
+    out
 }
