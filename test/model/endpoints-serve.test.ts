@@ -53,8 +53,8 @@ describe('ingot serve with declared endpoints', () => {
     }
     const shown = times.map((time) => time.toFixed(0)).join(', ')
     console.log(`first token of a cold model after ${shown} ms`)
-    // The promise is 1.5 s; the limit leaves room for a machine that is busy with other tests.
-    expect(Math.min(...times)).toBeLessThan(4500)
+    // The least of three: a machine that is busy with other tests makes some late.
+    expect(Math.min(...times)).toBeLessThan(1500)
   })
 
   it('reads its file again on SIGHUP, all or nothing', async () => {
