@@ -2,7 +2,7 @@
  * Quality beside speed: how far each system's answers are from the same weights computed in f32 throughout, on one text,
  * as mean KL divergence and agreement of the likeliest token. Ingot against its own f32 (kernels, activations, KV);
  * llama.cpp against its own f32, through `llama-perplexity`, whose way of counting is taken for both: windows of 256 tokens,
- * of which the second half counts. Owns nothing once it has returned.
+ * of which the second half counts, each begun with the model's own first token where it has one. Owns nothing once it has returned.
  */
 
 import { execFile } from 'node:child_process'
@@ -16,6 +16,7 @@ import { SOURCE_WEIGHTS } from '../src/base/weights-choice.ts'
 import { packageFiles } from '../src/cli/package-files.ts'
 import { DEFAULT_TEXT } from '../src/cli/quality/default-text.ts'
 import { measureVariants, type VariantEngine } from '../src/cli/quality/measure-variants.ts'
+import { cutWindows } from '../src/cli/quality/windows.ts'
 import { readModelFacts } from '../src/deployment/model-facts.ts'
 import { createTokenizer } from '../src/text/tokenizer.ts'
 import { loadEngine } from '../src/worker/load-engine.ts'
@@ -69,10 +70,9 @@ async function ingotDivergence(engine: EngineOptions): Promise<Divergence> {
   if (facts.tokenizer === null) throw new Error('quality needs a model with a tokenizer')
   const tokenizer = createTokenizer(facts.tokenizer, loadNative())
   const tokens = await tokenizer.encode(measuredText(), { addSpecialTokens: true })
-  const windows: Int32Array[] = []
-  for (let at = 0; at + WINDOW_TOKENS <= tokens.length; at += WINDOW_TOKENS) {
-    windows.push(tokens.subarray(at, at + WINDOW_TOKENS))
-  }
+  const windows = cutWindows(tokens, WINDOW_TOKENS, tokenizer.bosTokenId).filter(
+    ({ length }) => length === WINDOW_TOKENS,
+  )
   const limits = { maxNumSeqs: 1, maxContextTokens: WINDOW_TOKENS + engine.blockSize }
   const open = async (variant: string): Promise<VariantEngine> => {
     const isReference = variant === 'f32'
@@ -100,6 +100,7 @@ async function ingotDivergence(engine: EngineOptions): Promise<Divergence> {
   return {
     meanKl: measured?.meanKl ?? Number.NaN,
     topAgreement: measured?.topAgreement ?? Number.NaN,
+    ...(measured?.meanKlError == null ? {} : { meanKlError: measured.meanKlError }),
   }
 }
 

@@ -26,6 +26,7 @@ import { DEFAULT_TEXT } from './quality/default-text.ts'
 import { measureVariants, type VariantEngine } from './quality/measure-variants.ts'
 import { qualityPage } from './quality/quality-page.ts'
 import { type QualityRecord, qualityTable } from './quality/quality-report.ts'
+import { cutWindows } from './quality/windows.ts'
 import { abortOnSignal } from './signals.ts'
 
 /** From the most exact down; the first of the variants is what the others are compared with. */
@@ -51,9 +52,9 @@ export async function benchQuality(
     const reference = access.reference(written ?? loaded.config.model.name)
     const model = await access.fetch(reference, { signal })
     const facts = await readModelFacts(model.path)
-    const tokens = (await tokensOf(facts, text.text)).subarray(0, mostTokens)
+    const { tokens, bosTokenId } = await tokensOf(facts, text.text, mostTokens)
     const length = Math.min(windowTokens, facts.config.maxContextTokens)
-    const windows = cut(tokens, length)
+    const windows = cutWindows(tokens, length, bosTokenId)
     const results = await measureVariants(variants, {
       windows,
       prefillTokens: Math.min(PREFILL_TOKENS, facts.config.maxContextTokens - DECODE_TOKENS),
@@ -159,7 +160,12 @@ async function openVariant(
   }
 }
 
-async function tokensOf(facts: ModelFacts, text: string): Promise<Int32Array> {
+/** The first `most` tokens, and the token that the model's texts begin with. */
+async function tokensOf(
+  facts: ModelFacts,
+  text: string,
+  most: number,
+): Promise<{ tokens: Int32Array; bosTokenId: number | null }> {
   if (facts.tokenizer === null) {
     throw cliError('CLI_BAD_ARGUMENT', {
       param: 'model',
@@ -171,16 +177,8 @@ async function tokensOf(facts: ModelFacts, text: string): Promise<Int32Array> {
     })
   }
   const tokenizer = createTokenizer(facts.tokenizer, loadNative(), { maxTextBytes: 2 ** 26 })
-  return tokenizer.encode(text, { addSpecialTokens: true })
-}
-
-function cut(tokens: Int32Array, length: number): readonly Int32Array[] {
-  const windows: Int32Array[] = []
-  // A last window of one token would predict nothing.
-  for (let at = 0; at + 1 < tokens.length; at += length) {
-    windows.push(tokens.subarray(at, at + length))
-  }
-  return windows
+  const tokens = await tokenizer.encode(text, { addSpecialTokens: true })
+  return { tokens: tokens.subarray(0, most), bosTokenId: tokenizer.bosTokenId }
 }
 
 function readVariants(text: string): readonly WeightFormat[] {

@@ -55,3 +55,11 @@ export function quantile(sorted: readonly number[], share: number): number {
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)
 }
+
+/** Of the mean, as if the values were independent; 0 of fewer than two. */
+export function standardError(values: readonly number[]): number {
+  if (values.length < 2) return 0
+  const middle = mean(values)
+  const squares = values.reduce((sum, value) => sum + (value - middle) ** 2, 0)
+  return Math.sqrt(squares / (values.length - 1) / values.length)
+}

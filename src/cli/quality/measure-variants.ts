@@ -5,7 +5,7 @@
 
 import { performance } from 'node:perf_hooks'
 import type { OpenedExecutor } from '../../execution/executor-facts.ts'
-import { compareRow, lossOf, mean, quantile } from './divergence.ts'
+import { compareRow, lossOf, mean, quantile, standardError } from './divergence.ts'
 import { logitsRow, runRows, stepRows } from './window-run.ts'
 
 export interface VariantEngine {
@@ -26,6 +26,8 @@ export interface VariantResult {
   readonly perplexity: number
   /** Nats; all `null` for the reference. */
   readonly meanKl: number | null
+  /** Its standard error over positions. */
+  readonly meanKlError: number | null
   readonly medianKl: number | null
   readonly p90Kl: number | null
   readonly p99Kl: number | null
@@ -115,6 +117,7 @@ async function measureOne(
     memoryBytes: engine.weightsBytes + engine.kvBytesPerToken * longest,
     perplexity: Math.exp(mean(losses)),
     meanKl: known(mean(sorted)),
+    meanKlError: known(standardError(sorted)),
     medianKl: known(quantile(sorted, 0.5)),
     p90Kl: known(quantile(sorted, 0.9)),
     p99Kl: known(quantile(sorted, 0.99)),

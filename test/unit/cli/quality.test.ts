@@ -1,8 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { compareRow, lossOf, mean, quantile } from '../../../src/cli/quality/divergence.ts'
+import {
+  compareRow,
+  lossOf,
+  mean,
+  quantile,
+  standardError,
+} from '../../../src/cli/quality/divergence.ts'
 import type { VariantResult } from '../../../src/cli/quality/measure-variants.ts'
 import { qualityPage } from '../../../src/cli/quality/quality-page.ts'
 import { type QualityRecord, qualityTable } from '../../../src/cli/quality/quality-report.ts'
+import { cutWindows } from '../../../src/cli/quality/windows.ts'
 
 describe('divergence of one row from another', () => {
   it('is zero for the same row, and for one that was shifted', () => {
@@ -36,6 +43,35 @@ describe('divergence of one row from another', () => {
     ])
     expect(mean([1, 2, 6])).toBe(3)
   })
+
+  it('says how sure a mean is', () => {
+    expect(standardError([1, 2, 6])).toBeCloseTo(Math.sqrt(7 / 3), 12)
+    expect([standardError([5]), standardError([])]).toEqual([0, 0])
+  })
+})
+
+describe('windows of a text', () => {
+  const text = Int32Array.of(2, 10, 11, 12, 13, 14, 15)
+
+  it('each begin with the token that the text begins with', () => {
+    const windows = cutWindows(text, 3, 2).map((window) => [...window])
+    // The last token alone would predict nothing.
+    expect(windows).toEqual([
+      [2, 10, 11],
+      [2, 13, 14],
+    ])
+    expect(text[3]).toBe(12)
+  })
+
+  it('are the text itself where the tokenizer puts nothing before it', () => {
+    for (const bosTokenId of [null, 1]) {
+      const windows = cutWindows(text, 4, bosTokenId).map((window) => [...window])
+      expect(windows).toEqual([
+        [2, 10, 11, 12],
+        [13, 14, 15],
+      ])
+    }
+  })
 })
 
 const plain: VariantResult = {
@@ -45,6 +81,7 @@ const plain: VariantResult = {
   memoryBytes: 3 * 2 ** 20,
   perplexity: 12.3456,
   meanKl: null,
+  meanKlError: null,
   medianKl: null,
   p90Kl: null,
   p99Kl: null,
@@ -58,6 +95,7 @@ const int4: VariantResult = {
   computesIn: 'int8, bf16 KV',
   weightsBytes: 2 ** 18,
   meanKl: 0.01234,
+  meanKlError: 0.0004,
   medianKl: 0.004,
   p90Kl: 0.03,
   p99Kl: 0.2,
