@@ -56,6 +56,7 @@ function build(layer: DecoderLayer, x: GraphValue): GraphValue {
     window: config.window,
     softcap,
     sinks: names.sinks === null ? null : layer.tensor(names.sinks),
+    isForWantedRows: layer.isLast,
   })
   return layer.linear(attended, ['attn_output'])
 }

@@ -2,7 +2,7 @@
  * A decoder: embedding, layers, last norm, head. An architecture says how its configuration is read, what its tensors
  * are called and how a layer goes; this makes the `ModelDefinition` of it.
  *
- * The last norm and the head run on the wanted rows only.
+ * Behind the last layer's attention everything runs on the wanted rows only; there may be none.
  * L1 There is at least one layer. L2 Rope factors that the configuration names are among the constants.
  */
 
@@ -106,7 +106,7 @@ function buildGraph(
   }
   const weight = tensorOf(checkpoint, names.norm('weight'))
   const bias = checkpoint.tensors.get(names.norm('bias')) ?? null
-  const normed = stream.gathered().normed(weight, bias)
+  const normed = stream.normed(weight, bias)
   const head = config.tieWordEmbeddings ? names.embedding : names.head
   const logits = builder.linear(normed, [tensorOf(checkpoint, head)])
   return builder.finish(scaledLogits(builder, config, logits), config.maxContextTokens)

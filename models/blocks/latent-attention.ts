@@ -84,6 +84,7 @@ function build(layer: DecoderLayer, x: GraphValue): GraphValue {
     valueDim: kvRank,
     scale,
     rope: rope === null ? null : { ...rope, offset: kvRank },
+    isForWantedRows: layer.isLast,
   })
   return layer.linear(builder.headLinear(attended, heads.values), ['attn_output'])
 }

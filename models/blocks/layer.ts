@@ -30,6 +30,8 @@ export class DecoderLayer {
   readonly names: TensorNames
   /** `null` = positions are not rotated in. */
   readonly rope: RopeOptions | null
+  /** Behind the attention of the last layer only the rows whose logits are wanted go on. */
+  readonly isLast: boolean
   readonly #checkpoint: Checkpoint
 
   constructor({ builder, checkpoint, config, names, ropes }: LayerContext, index: number) {
@@ -41,6 +43,7 @@ export class DecoderLayer {
     this.config = layer
     this.names = names
     this.rope = layer.rope === null ? null : (ropes[layer.rope] ?? null)
+    this.isLast = index === config.numLayers - 1
     this.#checkpoint = checkpoint
   }
 

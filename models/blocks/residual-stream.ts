@@ -53,12 +53,8 @@ export class ResidualStream {
     return normed
   }
 
-  /** The stream of the rows whose logits are wanted. */
-  gathered(): ResidualStream {
-    const part = this.#part === null ? null : this.#builder.gatherRows(this.#part)
-    const sum = this.#builder.gatherRows(this.#sum)
-    const stream = new ResidualStream(this.#builder, this.#config, sum)
-    if (part !== null) stream.add(part)
-    return stream
+  /** Go on with the rows whose logits are wanted. */
+  gather(): void {
+    this.#sum = this.#builder.gatherRows(this.sum())
   }
 }

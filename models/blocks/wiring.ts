@@ -23,7 +23,7 @@ export function preNorm(attention: Block, mlp: Block): Wiring {
       ...mlp.parts(layer),
     ],
     build(layer, stream) {
-      stream.add(attention.build(layer, before(layer, stream, 'attn_norm')))
+      stream.add(attended(layer, attention, stream, before(layer, stream, 'attn_norm')))
       stream.add(mlp.build(layer, before(layer, stream, 'ffn_norm')))
     },
   }
@@ -37,7 +37,8 @@ export function postNorm(attention: Block, mlp: Block): Wiring {
       ...mlp.parts(layer),
     ],
     build(layer, stream) {
-      stream.add(after(layer, attention.build(layer, stream.sum()), 'post_attention_norm'))
+      const part = attended(layer, attention, stream, stream.sum())
+      stream.add(after(layer, part, 'post_attention_norm'))
       stream.add(after(layer, mlp.build(layer, stream.sum()), 'post_ffw_norm'))
     },
   }
@@ -51,8 +52,8 @@ export function sandwich(attention: Block, mlp: Block): Wiring {
       ...mlp.parts(layer),
     ],
     build(layer, stream) {
-      const attended = attention.build(layer, before(layer, stream, 'attn_norm'))
-      stream.add(after(layer, attended, 'post_attention_norm'))
+      const part = attended(layer, attention, stream, before(layer, stream, 'attn_norm'))
+      stream.add(after(layer, part, 'post_attention_norm'))
       const fed = mlp.build(layer, before(layer, stream, 'ffn_norm'))
       stream.add(after(layer, fed, 'post_ffw_norm'))
     },
@@ -68,10 +69,22 @@ export function parallel(attention: Block, mlp: Block): Wiring {
     ],
     build(layer, stream) {
       const normed = before(layer, stream, 'attn_norm')
-      stream.add(attention.build(layer, normed))
-      stream.add(mlp.build(layer, normed))
+      stream.add(attended(layer, attention, stream, normed))
+      stream.add(mlp.build(layer, layer.isLast ? layer.builder.gatherRows(normed) : normed))
     },
   }
+}
+
+/** What attention adds; behind that of the last layer the stream is that of the wanted rows. */
+function attended(
+  layer: DecoderLayer,
+  attention: Block,
+  stream: ResidualStream,
+  x: GraphValue,
+): GraphValue {
+  const part = attention.build(layer, x)
+  if (layer.isLast) stream.gather()
+  return part
 }
 
 function normsOf({ hiddenSize, biases }: ModelConfig, parts: readonly Part[]): PartTensors[] {

@@ -26,7 +26,7 @@ import type {
   QkNormOptions,
   ScaleOptions,
 } from './operator-options.ts'
-import { expectMatrix, expectShape, widthOf } from './shapes.ts'
+import { expectMatrix, expectShape, rowsOf, widthOf } from './shapes.ts'
 
 const INPUTS: readonly GraphValue[] = [
   { name: 'tokenIds', dtype: 'i32', shape: ['T'] },
@@ -97,7 +97,7 @@ export class GraphBuilder {
     const { numHeads, numKvHeads, headDim, epsilon, weightOffset = 0, scope } = options
     const name = this.#nodeName('qk_norm')
     const least = (numHeads + numKvHeads) * headDim
-    if (widthOf(qkv) < least) expectShape(name, qkv.name, ['T', least], qkv.shape)
+    if (widthOf(qkv) < least) expectShape(name, qkv.name, [rowsOf(qkv), least], qkv.shape)
     const width = (heads: number) => (scope === 'head' ? headDim : heads * headDim)
     const attributes = {
       numHeads,
@@ -149,41 +149,44 @@ export class GraphBuilder {
       expectShape(name, bias.name, [weight.rows], [bias.width])
       attributes.bias = bias.name
     }
-    const shape = [x.shape[0] ?? 'T', weight.rows] as const
+    const shape = [rowsOf(x), weight.rows] as const
     return this.#add(name, 'Linear', [x.name], attributes, [['out', shape]])[0]
   }
 
-  /** Causal attention over a KV layer of its own; `qkv` holds q, k and v side by side → `[T, numHeads * valueDim]`. */
+  /**
+   * Causal attention over a KV layer of its own; `qkv` holds q, k and v side by side → `[T, numHeads * valueDim]`, or
+   * `[L, …]` where the wanted rows alone attend.
+   */
   pagedAttention(qkv: GraphValue, options: AttentionOptions): GraphValue {
-    const { numHeads, numKvHeads, headDim, valueDim = headDim } = options
+    const { numHeads, numKvHeads, headDim, valueDim = headDim, isForWantedRows = false } = options
     const name = this.#nodeName('attention')
     const width = (numHeads + numKvHeads) * headDim + numKvHeads * valueDim
     expectShape(name, qkv.name, ['T', width], qkv.shape)
     const attributes = this.#attentionAttributes(name, options)
     this.#kvLayers.push({ numKvHeads, headDim, ...(valueDim !== headDim && { valueDim }) })
-    const inputs = [qkv.name, ...STEP_INPUTS]
-    const shape = ['T', numHeads * valueDim] as const
+    const inputs = [qkv.name, ...STEP_INPUTS, ...(isForWantedRows ? ['logitsRows'] : [])]
+    const shape = [isForWantedRows ? 'L' : 'T', numHeads * valueDim] as const
     return this.#add(name, 'PagedAttention', inputs, attributes, [['out', shape]])[0]
   }
 
-  /** `gateUp` `[T, 2 I]`, gate first → silu(gate) · up, `[T, I]`. */
+  /** `gateUp` `[R, 2 I]`, gate first → silu(gate) · up, `[R, I]`. */
   swiGlu(gateUp: GraphValue): GraphValue {
     const name = this.#nodeName('swiglu')
     const inner = Math.floor(widthOf(gateUp) / 2)
-    expectShape(name, gateUp.name, ['T', 2 * inner], gateUp.shape)
-    return this.#add(name, 'SwiGlu', [gateUp.name], {}, [['out', ['T', inner]]])[0]
+    expectShape(name, gateUp.name, [rowsOf(gateUp), 2 * inner], gateUp.shape)
+    return this.#add(name, 'SwiGlu', [gateUp.name], {}, [['out', [rowsOf(gateUp), inner]]])[0]
   }
 
-  /** `gateUp` `[T, 2 I]` → kind(gate) · up, `[T, I]`, with what `options` say. */
+  /** `gateUp` `[R, 2 I]` → kind(gate) · up, `[R, I]`, with what `options` say. */
   gatedActivation(gateUp: GraphValue, options: GatedOptions): GraphValue {
     const name = this.#nodeName('gated')
     const inner = Math.floor(widthOf(gateUp) / 2)
-    expectShape(name, gateUp.name, ['T', 2 * inner], gateUp.shape)
-    const shape = ['T', inner] as const
+    expectShape(name, gateUp.name, [rowsOf(gateUp), 2 * inner], gateUp.shape)
+    const shape = [rowsOf(gateUp), inner] as const
     return this.#add(name, 'GatedActivation', [gateUp.name], { ...options }, [['out', shape]])[0]
   }
 
-  /** Columns `offset` … `offset + width` of each of `numHeads` equal groups of `x` → `[T, numHeads * width]`. */
+  /** Columns `offset` … `offset + width` of each of `numHeads` equal groups of `x` → `[R, numHeads * width]`. */
   sliceHeads(
     x: GraphValue,
     options: { readonly numHeads: number; readonly offset: number; readonly width: number },
@@ -191,8 +194,8 @@ export class GraphBuilder {
     const { numHeads, offset, width } = options
     const name = this.#nodeName('slice')
     const group = Math.max(Math.floor(widthOf(x) / numHeads), offset + width)
-    expectShape(name, x.name, ['T', numHeads * group], x.shape)
-    const shape = ['T', numHeads * width] as const
+    expectShape(name, x.name, [rowsOf(x), numHeads * group], x.shape)
+    const shape = [rowsOf(x), numHeads * width] as const
     return this.#add(name, 'SliceHeads', [x.name], { ...options }, [['out', shape]])[0]
   }
 
@@ -205,16 +208,16 @@ export class GraphBuilder {
       const name = this.#nodeName('concat')
       for (const side of [joined, part]) {
         const width = numHeads * Math.ceil(widthOf(side) / numHeads)
-        expectShape(name, side.name, ['T', width], side.shape)
+        expectShape(name, side.name, [rowsOf(first), width], side.shape)
       }
-      const shape = ['T', widthOf(joined) + widthOf(part)] as const
+      const shape = [rowsOf(first), widthOf(joined) + widthOf(part)] as const
       const inputs = [joined.name, part.name]
       joined = this.#add(name, 'ConcatHeads', inputs, { numHeads }, [['out', shape]])[0]
     }
     return joined
   }
 
-  /** A block-diagonal layer: each head's columns of `x` times a matrix of its own → `[T, numHeads * N]`. */
+  /** A block-diagonal layer: each head's columns of `x` times a matrix of its own → `[R, numHeads * N]`. */
   headLinear(
     x: GraphValue,
     heads: readonly TensorInfo[],
@@ -225,15 +228,16 @@ export class GraphBuilder {
     for (const head of heads) expectMatrix(name, head, layout, Math.ceil(widthOf(x) / numHeads))
     const members = heads.map((head) => [head])
     const { name: weight, rows, width } = this.#weights.family(members, layout)
-    expectShape(name, x.name, ['T', numHeads * width], x.shape)
-    const shape = ['T', numHeads * rows] as const
+    expectShape(name, x.name, [rowsOf(x), numHeads * width], x.shape)
+    const shape = [rowsOf(x), numHeads * rows] as const
     return this.#add(name, 'HeadLinear', [x.name], { weight, numHeads }, [['out', shape]])[0]
   }
 
-  /** Each row of `x` through the experts that `routerLogits` `[T, experts]` choose, summed by their gains. */
+  /** Each row of `x` through the experts that `routerLogits` `[R, experts]` choose, summed by their gains. */
   moe(x: GraphValue, routerLogits: GraphValue, options: MoeOptions): GraphValue {
     const name = this.#nodeName('moe')
-    expectShape(name, routerLogits.name, ['T', options.gateUp.weights.length], routerLogits.shape)
+    const expected = [rowsOf(x), options.gateUp.weights.length]
+    expectShape(name, routerLogits.name, expected, routerLogits.shape)
     const attributes = moeAttributes(name, widthOf(x), this.#weights, options)
     const inputs = [x.name, routerLogits.name]
     return this.#add(name, 'Moe', inputs, attributes, [['out', x.shape]])[0]

@@ -4,7 +4,7 @@
  *
  *   weight  [ q_proj )[ k_proj )[ v_proj )      outputs 0 … q, q … q + k, …
  *
- * Matrices behind `GatherRows` (the head) are left out: their rows are not those of the step.
+ * The head, the last of them, is left out: it makes words, and is no module of a layer.
  */
 
 import type { Graph, GraphWeight } from './graph.ts'
@@ -23,7 +23,7 @@ export function linearOutputs(
 ): ReadonlyMap<string, LinearOutputs> {
   const weights = new Map(graph.weights.map((weight) => [weight.name, weight]))
   const places = new Map<string, LinearOutputs>()
-  for (const name of stepWeights(graph)) {
+  for (const name of layerWeights(graph)) {
     const weight = weights.get(name)
     if (weight?.kind !== 'linear') continue
     for (const place of outputsOf(weight)) places.set(place.tensor, place.outputs)
@@ -31,16 +31,10 @@ export function linearOutputs(
   return places
 }
 
-/** Weights of the nodes whose rows are the step's. */
-function stepWeights({ nodes }: Pick<Graph, 'nodes'>): readonly string[] {
-  const gathered = new Set<string>()
-  const names: string[] = []
-  for (const { operator, inputs, outputs, attributes } of nodes) {
-    if (operator === 'GatherRows' || inputs.some((input) => gathered.has(input))) {
-      for (const output of outputs) gathered.add(output)
-    } else if (operator === 'Linear') names.push(String(attributes.weight))
-  }
-  return names
+/** Weights of the layers' nodes. */
+function layerWeights({ nodes }: Pick<Graph, 'nodes'>): readonly string[] {
+  const linears = nodes.filter(({ operator }) => operator === 'Linear')
+  return linears.slice(0, -1).map(({ attributes }) => String(attributes.weight))
 }
 
 function outputsOf(weight: Extract<GraphWeight, { kind: 'linear' | 'vector' }>) {

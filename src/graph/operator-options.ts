@@ -120,4 +120,6 @@ export interface AttentionOptions {
   readonly softcap?: number | null
   /** One logit a head, [numHeads], that takes part in the softmax and has no value; `null` = none, as by default. */
   readonly sinks?: TensorInfo | null
+  /** K and V of all rows are stored, but only the rows whose logits are wanted attend; default: all do. */
+  readonly isForWantedRows?: boolean
 }

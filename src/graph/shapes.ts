@@ -12,6 +12,13 @@ export function widthOf(value: GraphValue): number {
   return width
 }
 
+/** The outermost dimension: all rows of the step, or the wanted ones. */
+export function rowsOf(value: GraphValue): GraphValue['shape'][number] {
+  const [rows] = value.shape
+  invariant(rows !== undefined, 'G2', `${value.name} has no rows`)
+  return rows
+}
+
 /**
  * @param node - that the shape is expected by
  * @param what - has the shape `got`

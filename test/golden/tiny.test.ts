@@ -127,4 +127,19 @@ describe.skipIf(goldens.length === 0)('tiny checkpoints (of ../shared/golden/tin
       })
     }
   })
+
+  it.each(goldens)('$name: the same bits when its rows alone are wanted', async (golden) => {
+    const { inputIds } = readExpected(golden)
+    // Chunks of 5 without a wanted row, then some whose every row is wanted.
+    await withEngine(engineOptions(golden.checkpointPath, 5), async (engine) => {
+      const drawn: unknown[] = []
+      for (const promptLogprobs of [null, 0]) {
+        const draws = { maxTokens: 6, temperature: 0, topLogprobs: 5, ignoreEos: true }
+        const spec = makeSpec(1, { promptIds: inputIds, promptLogprobs, ...draws })
+        const { answers } = await runSequences(engine, [spec])
+        drawn.push(answers.get(spec.id)?.logprobs)
+      }
+      expect(drawn[0]).toEqual(drawn[1])
+    })
+  })
 })

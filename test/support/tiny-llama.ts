@@ -14,7 +14,7 @@ const HEADS = 4
 const KV_HEADS = 2
 const HEAD_DIM = 32
 const INNER = 96
-const LAYERS = 2
+export const LAYERS = 2
 
 export type TinyFormat = 'F32' | 'Q4_0'
 

@@ -109,6 +109,7 @@ fn measure(dtype: KvDtype, seqs: usize, rows: usize, context: usize, threads: us
             max_blocks_per_seq: per_seq,
             num_seqs: seqs,
             num_tokens: tokens,
+            wanted: None,
         };
         paged_attention(args, &mut out, &mut scratch, &pool).expect("indices are in range");
         (seconds(threads == 1) - began) * 1e6

@@ -51,6 +51,8 @@ pub struct AttentionArgs<'a> {
     pub max_blocks_per_seq: usize,
     pub num_seqs: usize,
     pub num_tokens: usize,
+    /// Rows that attend, ascending; the others are stored only. `None` = all.
+    pub wanted: Option<&'a [i32]>,
 }
 
 impl AttentionArgs<'_> {
@@ -59,13 +61,18 @@ impl AttentionArgs<'_> {
         (self.num_heads + self.num_kv_heads) * self.head_dim + self.num_kv_heads * self.value_dim
     }
 
+    /// Rows that attend.
+    pub(crate) fn num_wanted(&self) -> usize {
+        self.wanted.map_or(self.num_tokens, <[i32]>::len)
+    }
+
     /// First position that the row at `position` sees.
     fn first_visible(&self, position: usize) -> usize {
         (position + 1).saturating_sub(self.window)
     }
 }
 
-/// `out` is `[num_tokens, num_heads · value_dim]`.
+/// `out` is `[rows that attend, num_heads · value_dim]`.
 ///
 /// # Errors
 /// When an index is out of its range (A1); nothing has been written to the pool then.
@@ -88,15 +95,18 @@ pub fn paged_attention(
     }
     let args = &args;
     let words = args.num_heads * query_words(args.kv.dtype, args.head_dim);
-    let queries = SendPointer(grow(&mut scratch.queries, tokens * words, 0).as_mut_ptr());
+    let queries = grow(&mut scratch.queries, args.num_wanted() * words, 0);
+    let queries = SendPointer(queries.as_mut_ptr());
     let chunks = tokens.div_ceil(8).min(pool.threads() * 2);
     pool.run(chunks, &|chunk| {
         let rows = tokens * chunk / chunks..tokens * (chunk + 1) / chunks;
         // SAFETY: rows have queries and slots of their own; indices were checked.
         unsafe { rotate_and_store(args, rows, queries.get()) }
     });
+    let rows = Attending::new(args, &mut scratch.attending);
     let call = Call {
         args,
+        positions: rows.positions,
         group: args.num_heads / args.num_kv_heads,
         queries: queries.get(),
         out: out.as_mut_ptr(),
@@ -104,7 +114,7 @@ pub fn paged_attention(
     let pieces = &mut scratch.pieces;
     pieces.clear();
     for sequence in 0..args.num_seqs {
-        let rows = args.query_starts[sequence] as usize..args.query_starts[sequence + 1] as usize;
+        let rows = rows.starts[sequence] as usize..rows.starts[sequence + 1] as usize;
         for kv_head in 0..args.num_kv_heads {
             for first in (0..rows.len() * call.group).step_by(VECTORS_A_PIECE) {
                 pieces.push(Piece {
@@ -132,6 +142,34 @@ pub fn paged_attention(
         unsafe { call.attend(piece) }
     });
     Ok(())
+}
+
+/// The rows that attend, sequence by sequence.
+struct Attending<'a> {
+    positions: &'a [i32], // [rows that attend]
+    starts: &'a [i32],    // [num_seqs + 1]
+}
+
+impl<'a> Attending<'a> {
+    /// `buffer` holds what is not simply the call's own.
+    fn new(args: &AttentionArgs<'a>, buffer: &'a mut Vec<i32>) -> Self {
+        let Some(wanted) = args.wanted else {
+            return Self {
+                positions: args.positions,
+                starts: args.query_starts,
+            };
+        };
+        buffer.clear();
+        buffer.extend(wanted.iter().map(|&row| args.positions[row as usize]));
+        let starts = &args.query_starts[..=args.num_seqs];
+        buffer.extend(
+            starts
+                .iter()
+                .map(|start| wanted.partition_point(|row| row < start) as i32),
+        );
+        let (positions, starts) = buffer.split_at(wanted.len());
+        Self { positions, starts }
+    }
 }
 
 /// Few pieces: every split of every piece is work of its own, and a second pass joins them in order (same bits, see
@@ -208,6 +246,7 @@ impl Piece {
 /// One call after its queries were staged.
 struct Call<'a> {
     args: &'a AttentionArgs<'a>,
+    positions: &'a [i32], // [rows that attend]
     group: usize,
     queries: *const u32,
     out: *mut f32,
@@ -238,7 +277,7 @@ impl Call<'_> {
 
     /// Splits that any of the vectors sees: from the first row's window to the last row.
     fn splits(&self, piece: &Piece) -> Range<usize> {
-        let position = |vector: usize| self.args.positions[self.row(piece, vector)] as usize;
+        let position = |vector: usize| self.positions[self.row(piece, vector)] as usize;
         let first = self.args.first_visible(position(piece.vectors.0));
         first / SPLIT..position(piece.vectors.1 - 1) / SPLIT + 1
     }
@@ -261,7 +300,7 @@ impl Call<'_> {
                 self.row(piece, first + vector),
                 self.head(piece, first + vector),
             );
-            let position = args.positions[row] as usize;
+            let position = self.positions[row] as usize;
             // SAFETY: the row's queries lie within what `paged_attention` made room for.
             tile.queries[vector] =
                 unsafe { self.queries.add((row * args.num_heads + head) * words) };

@@ -43,13 +43,24 @@ pub(crate) fn check(args: &AttentionArgs<'_>, out: &[f32]) -> Result<(), KernelE
         ));
     }
     if args.qkv.len() != tokens * args.row_width()
-        || out.len() != tokens * args.num_heads * args.value_dim
+        || out.len() != args.num_wanted() * args.num_heads * args.value_dim
     {
         return fail(format!(
-            "qkv has {} values and out {} for {tokens} tokens",
+            "qkv has {} values and out {} for {tokens} tokens, {} of which attend",
             args.qkv.len(),
-            out.len()
+            out.len(),
+            args.num_wanted()
         ));
+    }
+    if let Some(wanted) = args.wanted {
+        let ascends = wanted.windows(2).all(|pair| pair[0] < pair[1]);
+        let is_inside = wanted.first().is_none_or(|&row| row >= 0)
+            && wanted.last().is_none_or(|&row| row < tokens as i32);
+        if !ascends || !is_inside {
+            return fail(format!(
+                "the rows that attend do not ascend within {tokens} tokens"
+            ));
+        }
     }
     if args.positions.len() < tokens
         || args.slot_mapping.len() < tokens

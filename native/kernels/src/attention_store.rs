@@ -21,11 +21,11 @@ pub(crate) fn query_words(dtype: KvDtype, head_dim: usize) -> usize {
     }
 }
 
-/// Rotate and stage the queries of `rows` to `queries`, `[row][head][query_words]`, and store their keys and values unless
-/// a row's slot is -1.
+/// Rotate and stage the queries of those of `rows` that attend to `queries`, `[attending row][head][query_words]`, and
+/// store keys and values of all of them unless a row's slot is -1.
 ///
 /// # Safety
-/// The arguments passed `attention_check::check`; `queries` has room for the call's rows; no other thread has these rows.
+/// The arguments passed `attention_check::check`; `queries` has room for the rows that attend; no other thread has these rows.
 pub(crate) unsafe fn rotate_and_store(
     args: &AttentionArgs<'_>,
     rows: Range<usize>,
@@ -33,8 +33,16 @@ pub(crate) unsafe fn rotate_and_store(
 ) {
     #[inline(always)]
     unsafe fn body<S: Simd>(args: &AttentionArgs<'_>, first: usize, end: usize, queries: *mut u32) {
+        // The first row that attends, and the next one after each.
+        let mut next = args.wanted.map_or(first, |wanted| {
+            wanted.partition_point(|&row| (row as usize) < first)
+        });
         for row in first..end {
-            row_of::<S>(args, row, queries);
+            let attends = args
+                .wanted
+                .is_none_or(|wanted| wanted.get(next) == Some(&(row as i32)));
+            row_of::<S>(args, row, attends.then_some(next), queries);
+            next += usize::from(attends);
         }
     }
     let (first, end) = (rows.start, rows.end);
@@ -46,7 +54,12 @@ pub(crate) unsafe fn rotate_and_store(
 struct Head([f32; MAX_HEAD_DIM + LANES]);
 
 #[inline(always)]
-unsafe fn row_of<S: Simd>(args: &AttentionArgs<'_>, row: usize, queries: *mut u32) {
+unsafe fn row_of<S: Simd>(
+    args: &AttentionArgs<'_>,
+    row: usize,
+    attends_as: Option<usize>,
+    queries: *mut u32,
+) {
     let (dim, value_dim) = (args.head_dim, args.value_dim);
     let width = args.row_width();
     let qkv = &args.qkv[row * width..][..width];
@@ -55,14 +68,12 @@ unsafe fn row_of<S: Simd>(args: &AttentionArgs<'_>, row: usize, queries: *mut u3
     let head = (&raw mut (*head_buffer.as_mut_ptr()).0).cast::<f32>();
     let dtype = args.kv.dtype;
     let words = query_words(dtype, dim);
-    for (index, query) in qkv[..args.num_heads * dim].chunks_exact(dim).enumerate() {
-        take::<S>(args, position, query, head, true);
-        stage_query::<S>(
-            dtype,
-            head,
-            dim,
-            queries.add((row * args.num_heads + index) * words),
-        );
+    if let Some(place) = attends_as {
+        for (index, query) in qkv[..args.num_heads * dim].chunks_exact(dim).enumerate() {
+            take::<S>(args, position, query, head, true);
+            let to = queries.add((place * args.num_heads + index) * words);
+            stage_query::<S>(dtype, head, dim, to);
+        }
     }
     let Ok(slot) = usize::try_from(args.slot_mapping[row]) else {
         return;

@@ -16,8 +16,10 @@ pub struct Scratch {
     /// Activations rounded to bf16: as f32, and in pairs, see `linear_bf16`.
     pub(crate) rounded: Vec<f32>,
     pub(crate) pairs: Vec<u32>,
-    /// Rotated and staged queries, `[T][numHeads][query_words]`.
+    /// Rotated and staged queries, `[rows that attend][numHeads][query_words]`.
     pub(crate) queries: Vec<u32>,
+    /// Positions of the rows that attend, then where each sequence's begin.
+    pub(crate) attending: Vec<i32>,
     /// How one attention call is cut.
     pub(crate) pieces: Vec<Piece>,
     /// Results of splits that wait to be joined.

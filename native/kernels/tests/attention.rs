@@ -159,6 +159,37 @@ fn a_long_context_in_parallel_splits_has_the_bits_of_one_thread() {
 }
 
 #[test]
+fn rows_that_attend_alone_have_the_bits_that_they_have_among_all() {
+    let shape = SHAPES[0];
+    let pool = Pool::new(2);
+    let mut random = Random(19);
+    for dtype in DTYPES {
+        let options = Options::plain(shape, RopeStyle::Half);
+        let mut world = World::new(shape, dtype, options);
+        let mut other = World::new(shape, dtype, options);
+        let a = sequence(400, world.width(), 0..50, &mut random);
+        let b = sequence(30, world.width(), 50.., &mut random);
+        let width = shape.heads * shape.dim;
+        let rows = [(&a, 0, 300), (&b, 0, 20)];
+        let whole = world.step_wanted(&rows, None, &pool);
+        let all: Vec<i32> = (0..320).collect();
+        for wanted in [&[][..], &[299], &[3, 4, 255, 256, 319], &[300, 310], &all] {
+            let some = other.step_wanted(&rows, Some(wanted), &pool);
+            let expected: Vec<f32> = wanted
+                .iter()
+                .flat_map(|&row| &whole[row as usize * width..][..width])
+                .copied()
+                .collect();
+            assert_eq!(bits(&some), bits(&expected), "{dtype:?} {wanted:?}");
+            // What was stored for the others is what they would have stored.
+            let next = [(&a, 300, 400), (&b, 20, 30)];
+            let seen = other.step_wanted(&next, None, &pool);
+            assert_eq!(bits(&seen), bits(&world.step_wanted(&next, None, &pool)));
+        }
+    }
+}
+
+#[test]
 fn keys_outside_of_the_window_have_no_influence_at_all() {
     let shape = shape(4, 2, 16, 16);
     let options = Options {
@@ -191,34 +222,54 @@ fn indices_outside_the_pool_are_refused() {
     let mut kv = KvPool::new(&[layer], KvDtype::F32, BLOCK, 4).unwrap();
     let pool = Pool::new(1);
     let qkv = vec![0.0; 2 * 64];
-    let mut attempt =
-        |positions: [i32; 2], slots: [i32; 2], starts: [i32; 2], context: i32, table: [i32; 2]| {
-            let args = AttentionArgs {
-                kv: &mut kv,
-                layer: 0,
-                num_heads: shape.heads,
-                num_kv_heads: 1,
-                head_dim: 16,
-                value_dim: 16,
-                scale: 1.0,
-                window: usize::MAX,
-                softcap: 0.0,
-                sinks: None,
-                rope_style: RopeStyle::None,
-                rope: None,
-                rope_offset: 0,
-                qkv: &qkv,
-                positions: &positions,
-                slot_mapping: &slots,
-                query_starts: &starts,
-                context_lengths: &[context],
-                block_tables: &table,
-                max_blocks_per_seq: 2,
-                num_seqs: 1,
-                num_tokens: 2,
-            };
-            paged_attention(args, &mut [0.0; 64], &mut Scratch::default(), &pool)
+    let mut attempt_wanted = |positions: [i32; 2],
+                              slots: [i32; 2],
+                              starts: [i32; 2],
+                              context: i32,
+                              table: [i32; 2],
+                              wanted: Option<&[i32]>| {
+        let args = AttentionArgs {
+            kv: &mut kv,
+            layer: 0,
+            num_heads: shape.heads,
+            num_kv_heads: 1,
+            head_dim: 16,
+            value_dim: 16,
+            scale: 1.0,
+            window: usize::MAX,
+            softcap: 0.0,
+            sinks: None,
+            rope_style: RopeStyle::None,
+            rope: None,
+            rope_offset: 0,
+            qkv: &qkv,
+            positions: &positions,
+            slot_mapping: &slots,
+            query_starts: &starts,
+            context_lengths: &[context],
+            block_tables: &table,
+            max_blocks_per_seq: 2,
+            num_seqs: 1,
+            num_tokens: 2,
+            wanted,
         };
+        let mut out = vec![0.0; 32 * wanted.map_or(2, <[i32]>::len)];
+        paged_attention(args, &mut out, &mut Scratch::default(), &pool)
+    };
+    for (wanted, is_ok) in [
+        (&[0, 1][..], true),
+        (&[], true),
+        (&[1, 0], false),
+        (&[1, 1], false),
+        (&[-1], false),
+        (&[2], false),
+    ] {
+        let attempt = attempt_wanted([0, 1], [0, 1], [0, 2], 2, [0, -1], Some(wanted));
+        assert_eq!(attempt.is_ok(), is_ok, "{wanted:?}");
+    }
+    let mut attempt = |positions, slots, starts, context, table| {
+        attempt_wanted(positions, slots, starts, context, table, None)
+    };
     assert!(attempt([0, 1], [0, 1], [0, 2], 2, [0, -1]).is_ok());
     assert!(attempt([0, 1], [-1, -1], [0, 2], 2, [0, -1]).is_ok());
     assert!(attempt([0, 1], [5, 5], [0, 2], 2, [0, -1]).is_err());

@@ -153,9 +153,14 @@ impl Model {
             } = self.live()?;
             check_counts(counts, &runtime.limits)?;
             // On this thread, so that adapters that are changed after this call are not those of the step.
-            // SAFETY: JavaScript, which alone writes it, is here.
-            let adapter_rows = unsafe { buffers.adapter_rows.first(counts.tokens) };
-            runtime.adapters.begin_step(adapter_rows)?;
+            // SAFETY: JavaScript, which alone writes them, is here.
+            let (adapter_rows, wanted) = unsafe {
+                (
+                    buffers.adapter_rows.first(counts.tokens),
+                    buffers.logits_rows.first(counts.logits_rows),
+                )
+            };
+            runtime.adapters.begin_step(adapter_rows, wanted)?;
             Ok(Work::Step(counts))
         })
     }

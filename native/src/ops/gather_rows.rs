@@ -14,7 +14,7 @@ impl Operation for GatherRows {
     const NAME: &'static str = "GatherRows";
     const INPUTS: &'static [Element] = &[Element::F32, Element::I32];
     const ATTRIBUTES: &'static [Attribute] = &[];
-    const ROWS_FROM: usize = 1;
+    const ROWS_FROM: &'static [usize] = &[1];
 
     fn bind(_node: &Node, _runtime: &Arc<ModelRuntime>) -> Outcome<Self> {
         Ok(Self)

@@ -70,6 +70,14 @@ impl<'a, 'k> Node<'a, 'k> {
         }
     }
 
+    /// Inputs that the node has, those that it may leave out among them.
+    pub fn num_inputs(&self) -> usize {
+        let mut count = 0;
+        // SAFETY: the context is alive while the kernel is made.
+        let counted = ortsys![@ort: unsafe KernelInfo_GetInputCount(self.context.ptr(), &mut count) as Result];
+        counted.map_or(0, |()| count)
+    }
+
     /// Innermost dimension of an input where the graph fixes it.
     pub fn static_width(&self, input: usize) -> Option<i64> {
         let mut type_info = std::ptr::null_mut();

@@ -26,6 +26,15 @@ pub enum Element {
     I32,
 }
 
+impl From<Element> for TensorElementType {
+    fn from(element: Element) -> Self {
+        match element {
+            Element::F32 => Self::Float32,
+            Element::I32 => Self::Int32,
+        }
+    }
+}
+
 /// Numbers are those of ONNX's `AttributeProto.AttributeType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -60,10 +69,12 @@ pub const fn optional(name: &'static str, kind: Kind) -> Attribute {
 pub trait Operation: Send + Sized + 'static {
     const NAME: &'static str;
     const INPUTS: &'static [Element];
+    /// Inputs behind those, which a node may leave out.
+    const OPTIONAL_INPUTS: &'static [Element] = &[];
     const NUM_OUTPUTS: usize = 1;
     const ATTRIBUTES: &'static [Attribute];
-    /// Input whose first dimension is the number of output rows.
-    const ROWS_FROM: usize = 0;
+    /// Input whose first dimension is the number of output rows; the last one of several that a node has.
+    const ROWS_FROM: &'static [usize] = &[0];
 
     /// Read the attributes and take what the node needs from the runtime; shapes that disagree are an error here.
     fn bind(node: &Node, runtime: &Arc<ModelRuntime>) -> Outcome<Self>;
@@ -144,12 +155,11 @@ impl<O: Operation> Operator for Registered<O> {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        O::INPUTS.iter().map(|element| {
-            OperatorInput::required(match element {
-                Element::F32 => TensorElementType::Float32,
-                Element::I32 => TensorElementType::Int32,
-            })
-        })
+        let required = O::INPUTS
+            .iter()
+            .map(|&element| OperatorInput::required(element.into()));
+        let optional = O::OPTIONAL_INPUTS.iter();
+        required.chain(optional.map(|&element| OperatorInput::optional(element.into())))
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -176,7 +186,9 @@ impl<O: Operation> Operator for Registered<O> {
                 inputs: context.inputs(),
                 context,
             };
-            let (rows, symbol) = node.rows(O::ROWS_FROM)?;
+            let has_input = |input: &&usize| **input < node.inputs.len();
+            let rows_from = O::ROWS_FROM.iter().rfind(has_input)?;
+            let (rows, symbol) = node.rows(*rows_from)?;
             let width = O::output_width(&node, &self.runtime)?;
             Some((rows, symbol, width))
         }));

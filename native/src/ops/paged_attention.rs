@@ -1,4 +1,5 @@
-//! `PagedAttention`: qkv `[T, (Hq + Hkv) D + Hkv Dv]` and the step's index arrays → `[T, Hq Dv]`.
+//! `PagedAttention`: qkv `[T, (Hq + Hkv) D + Hkv Dv]` and the step's index arrays → `[T, Hq Dv]`, or `[L, Hq Dv]` with the
+//! rows that are wanted as a last input.
 //!
 //! Rotates, stores K and V to their slots, then attends causally through the block tables; the kernel does all three.
 
@@ -24,7 +25,10 @@ pub struct PagedAttention {
     softcap: f32,
     sinks: Option<Arc<[f32]>>,
     rope: Rope,
+    has_wanted: bool,
 }
+
+const WANTED: usize = 6;
 
 struct Rope {
     style: RopeStyle,
@@ -42,6 +46,8 @@ impl Operation for PagedAttention {
         Element::I32, // contextLengths
         Element::I32, // blockTables
     ];
+    const OPTIONAL_INPUTS: &'static [Element] = &[Element::I32]; // rows that attend; all where it is absent
+    const ROWS_FROM: &'static [usize] = &[0, WANTED];
     const ATTRIBUTES: &'static [Attribute] = &[
         required("layer", Kind::Integer),
         required("numHeads", Kind::Integer),
@@ -115,6 +121,7 @@ impl Operation for PagedAttention {
             softcap,
             sinks: read_sinks(node, runtime, num_heads)?,
             rope: read_rope(node, runtime, head_dim)?,
+            has_wanted: node.num_inputs() > WANTED,
         })
     }
 
@@ -131,7 +138,12 @@ impl Operation for PagedAttention {
         let qkv = call.matrix_of(0, width)?;
         let (context_lengths, _) = call.integers(4)?;
         let (block_tables, max_blocks_per_seq) = call.integers(5)?;
-        let out = call.output(0, qkv.rows, self.num_heads * self.value_dim)?;
+        let wanted = match self.has_wanted {
+            true => Some(call.integers(WANTED)?.0),
+            false => None,
+        };
+        let num_wanted = wanted.map_or(qkv.rows, <[i32]>::len);
+        let out = call.output(0, num_wanted, self.num_heads * self.value_dim)?;
         let mut kv = self.runtime.kv();
         let args = AttentionArgs {
             kv: &mut kv,
@@ -156,6 +168,7 @@ impl Operation for PagedAttention {
             max_blocks_per_seq,
             num_seqs: context_lengths.len(),
             num_tokens: qkv.rows,
+            wanted,
         };
         paged_attention(args, out, &mut self.runtime.scratch(), &self.runtime.pool)
             .map_err(|error| Failure::new(Code::StepFailed, error))

@@ -3,7 +3,8 @@
 //! Owns their matrices. `Linear` nodes declare the weights that take deltas and ask for them in each step; whoever loads
 //! names those weights. Knows nothing of files, requests or names of adapters.
 //!
-//! A1: a step sees the adapters that were published when it began, as a whole, until it ends.
+//! A1: a step sees the adapters that were published when it began, as a whole, until it ends. A node's rows are all T of
+//!     the step or the L wanted ones; as those ascend, L = T makes them the same, so a count tells which they are.
 //! A2: a delta fits the declared weight that it names, so no node can find one that does not.
 //! A3: without an adapter among its rows a step costs one look at them and, a node, one flag.
 
@@ -22,14 +23,28 @@ struct Adapter {
     bytes: usize,
 }
 
+/// The step under way.
+#[derive(Default)]
+struct Step {
+    num_rows: usize,
+    /// By ascending slot.
+    adapters: Vec<StepAdapter>,
+}
+
+struct StepAdapter {
+    adapter: Arc<Adapter>,
+    rows: Vec<u32>,
+    /// Of the wanted rows.
+    wanted: Vec<u32>,
+}
+
 #[derive(Default)]
 pub struct Adapters {
     /// Inputs and outputs of weights whose nodes add deltas.
     declared: Mutex<HashMap<String, (usize, usize)>>,
     staged: Mutex<HashMap<u32, Adapter>>,
     published: Mutex<HashMap<u32, Arc<Adapter>>>,
-    /// Of the step under way: each adapter with its rows, by ascending slot.
-    step: Mutex<Vec<(Arc<Adapter>, Vec<u32>)>>,
+    step: Mutex<Step>,
     is_used: AtomicBool,
 }
 
@@ -96,10 +111,12 @@ impl Adapters {
                 .sum::<usize>()
     }
 
-    /// A1. `rows` says for each row of the step which slot answers it, 0 being none.
-    pub fn begin_step(&self, rows: &[i32]) -> Outcome<()> {
+    /// A1. `rows` says for each row of the step which slot answers it, 0 being none; `wanted` are those behind the last
+    /// attention, which `step_inputs` checks before a node runs.
+    pub fn begin_step(&self, rows: &[i32], wanted: &[i32]) -> Outcome<()> {
         let mut step = lock(&self.step);
-        step.clear();
+        step.num_rows = rows.len();
+        step.adapters.clear();
         self.is_used.store(false, Ordering::Relaxed);
         if rows.iter().all(|&slot| slot == 0) {
             return Ok(());
@@ -113,14 +130,21 @@ impl Adapters {
                 .ok()
                 .and_then(|slot| published.get(&slot));
             let Some(adapter) = adapter else {
-                step.clear();
+                step.adapters.clear();
                 return Err(Failure::new(
                     Code::BadStep,
                     format_args!("adapterRows names adapter {slot}, which is not published"),
                 ));
             };
-            let own = (0..rows.len() as u32).filter(|&row| rows[row as usize] == slot);
-            step.push((adapter.clone(), own.collect()));
+            let is_own = |row: i32| rows.get(row as usize) == Some(&slot);
+            let wanted_of = |&place: &u32| is_own(wanted[place as usize]);
+            step.adapters.push(StepAdapter {
+                adapter: adapter.clone(),
+                rows: (0..rows.len() as u32)
+                    .filter(|&row| is_own(row as i32))
+                    .collect(),
+                wanted: (0..wanted.len() as u32).filter(wanted_of).collect(),
+            });
         }
         self.is_used.store(true, Ordering::Relaxed);
         Ok(())
@@ -129,11 +153,12 @@ impl Adapters {
     /// Let go of what the step used.
     pub fn end_step(&self) {
         if self.is_used.swap(false, Ordering::Relaxed) {
-            lock(&self.step).clear();
+            lock(&self.step).adapters.clear();
         }
     }
 
-    /// Add the step's deltas of `weight` to `out`; `x` is `[rows, k]`, `out` `[rows, n]`, of a weight that was declared.
+    /// Add the step's deltas of `weight` to `out`; `x` is `[rows, k]`, `out` `[rows, n]`, of a weight that was declared. The
+    /// rows are the step's or the wanted ones (A1).
     #[allow(clippy::too_many_arguments)]
     #[inline]
     pub fn add(
@@ -150,13 +175,19 @@ impl Adapters {
             return;
         }
         let step = lock(&self.step);
-        let uses: Vec<_> = step
-            .iter()
-            .filter_map(|(adapter, rows)| {
-                let deltas = adapter.deltas.get(weight)?;
-                Some(LowRankUse { deltas, rows })
-            })
-            .collect();
+        let is_whole = out.len() == step.num_rows * n;
+        let mut uses = Vec::new();
+        for StepAdapter {
+            adapter,
+            rows,
+            wanted,
+        } in &step.adapters
+        {
+            let rows = if is_whole { rows } else { wanted };
+            if let Some(deltas) = adapter.deltas.get(weight).filter(|_| !rows.is_empty()) {
+                uses.push(LowRankUse { deltas, rows });
+            }
+        }
         if !uses.is_empty() {
             add_low_rank(&uses, x, k, out, n, scratch, pool);
         }

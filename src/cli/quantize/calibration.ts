@@ -93,7 +93,8 @@ export async function observeInputs(
   for (const window of windows) {
     for (let start = 0; start < window.length; start += rows) {
       signal.throwIfAborted()
-      await runRows(executor, window, start, Math.min(window.length, start + rows), false)
+      // All rows are wanted: what lies behind the last layer's attention sees no others.
+      await runRows(executor, window, start, Math.min(window.length, start + rows), true)
     }
   }
 }

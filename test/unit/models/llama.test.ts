@@ -200,15 +200,17 @@ describe('llama tensors', () => {
 describe('llama graph', () => {
   it('is one node an operation, with fused parts and fused norms', () => {
     const graph = build(checkpointOf({ numLayers: 2 }))
-    const layer = ['Linear', 'PagedAttention', 'Linear', 'AddRmsNorm', 'Linear', 'SwiGlu', 'Linear']
+    const attention = ['Linear', 'PagedAttention', 'Linear']
+    const rest = ['AddRmsNorm', 'Linear', 'SwiGlu', 'Linear']
     expect(graph.nodes.map(({ operator }) => operator)).toEqual([
       'Embedding',
       'RmsNorm',
-      ...layer,
+      ...attention,
+      ...rest,
       'AddRmsNorm',
-      ...layer,
+      ...attention,
       'GatherRows',
-      'GatherRows',
+      ...rest,
       'AddRmsNorm',
       'Linear',
     ])
@@ -228,11 +230,13 @@ describe('llama graph', () => {
     })
   })
 
-  it('computes the last norm and the head on the wanted rows only', () => {
+  it('computes what lies behind the last attention on the wanted rows only', () => {
     const { nodes } = build(checkpointOf())
-    const [gathered, gatheredResidual, norm, head] = nodes.slice(-4)
-    expect(norm?.inputs).toEqual([gathered?.outputs[0], gatheredResidual?.outputs[0]])
-    expect(head?.inputs).toEqual([norm?.outputs[1]])
+    const attentions = nodes.filter(({ operator }) => operator === 'PagedAttention')
+    const areWanted = attentions.map(({ inputs }) => inputs.includes('logitsRows'))
+    expect(areWanted).toEqual(attentions.map((_, index) => index === attentions.length - 1))
+    const at = nodes.findIndex(({ operator }) => operator === 'GatherRows')
+    expect(nodes[at + 1]?.inputs).toEqual([nodes[at - 1]?.outputs[0], nodes[at]?.outputs[0]])
   })
 
   it.each([

@@ -106,6 +106,23 @@ impl World {
 
     /// One call with rows `from … to` of each sequence; returns the outputs of each.
     pub fn step(&mut self, rows: &[(&Sequence, usize, usize)], pool: &Pool) -> Vec<Vec<f32>> {
+        let out_width = self.shape.heads * self.shape.value_dim;
+        let mut out = self.step_wanted(rows, None, pool);
+        rows.iter()
+            .map(|(_, from, to)| {
+                let rest = out.split_off((to - from) * out_width);
+                std::mem::replace(&mut out, rest)
+            })
+            .collect()
+    }
+
+    /// As `step`; returns the outputs of the rows that attend, all rows of the call counted through.
+    pub fn step_wanted(
+        &mut self,
+        rows: &[(&Sequence, usize, usize)],
+        wanted: Option<&[i32]>,
+        pool: &Pool,
+    ) -> Vec<f32> {
         let (width, out_width) = (self.width(), self.shape.heads * self.shape.value_dim);
         let (mut qkv, mut positions, mut slots) = (Vec::new(), Vec::new(), Vec::new());
         let (mut starts, mut contexts, mut tables) = (vec![0], Vec::new(), Vec::new());
@@ -124,7 +141,8 @@ impl World {
             tables.extend(table);
         }
         let tokens = positions.len();
-        let mut out = vec![f32::NAN; tokens * out_width];
+        let num_wanted = wanted.map_or(tokens, <[i32]>::len);
+        let mut out = vec![f32::NAN; num_wanted * out_width];
         let args = AttentionArgs {
             kv: &mut self.kv,
             layer: 1,
@@ -148,12 +166,10 @@ impl World {
             max_blocks_per_seq: MAX_BLOCKS,
             num_seqs: rows.len(),
             num_tokens: tokens,
+            wanted,
         };
         paged_attention(args, &mut out, &mut self.scratch, pool).unwrap();
-        starts
-            .windows(2)
-            .map(|pair| out[pair[0] as usize * out_width..pair[1] as usize * out_width].to_vec())
-            .collect()
+        out
     }
 }
 
