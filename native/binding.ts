@@ -316,6 +316,11 @@ export interface NativePieces {
   readonly rightStrippingIds: readonly number[]
 }
 
+export interface NativeTokenizerBuild {
+  /** Waits until it is made. @throws Error with the reason, when what it was to be made from is refused */
+  finish(): NativeTokenizer
+}
+
 /** One tokenizer. Immutable; any call may run at any time. */
 export interface NativeTokenizer {
   readonly vocabSize: number
@@ -362,11 +367,14 @@ export interface NativeBinding {
   capabilities(): NativeCapabilities
   readonly Model: new (options: NativeModelOptions) => NativeModel
   readonly Sampler: new (options: NativeSamplerOptions) => NativeSampler
-  readonly Tokenizer: {
+  /** The class of what `TokenizerBuild` makes; has no constructor. */
+  readonly Tokenizer: { readonly prototype: NativeTokenizer }
+  /** Begins to make one, on a thread of its own. */
+  readonly TokenizerBuild: {
     /** From the text of a Hugging Face `tokenizer.json`. */
-    new (tokenizerJson: string): NativeTokenizer
-    fromPieces(pieces: NativePieces): NativeTokenizer
+    new (tokenizerJson: string): NativeTokenizerBuild
+    fromPieces(pieces: NativePieces): NativeTokenizerBuild
   }
 }
 
-export const NATIVE_ABI = 5
+export const NATIVE_ABI = 6

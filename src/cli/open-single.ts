@@ -1,6 +1,6 @@
 /**
  * Opens the pool of `ingot serve MODEL`: plans the one model for the whole machine, as ever, and starts it. The engine
- * loads its weights while the tokenizer is made here.
+ * loads its weights while a thread makes the tokenizer and this one puts the server together.
  */
 
 import { basename } from 'node:path'
@@ -53,6 +53,7 @@ export async function openSingle(
     systemClock,
   )
   const prepared = preparedFrom(plan, config.model, kit.texts)
+  prepared.beginTextTools()
   const { card } = plan
   const isOwn = (name: string): boolean => name === card.id
   const pool = kit.open(
@@ -69,12 +70,6 @@ export async function openSingle(
     ({ name }) => (isOwn(name) ? prepared : null),
   )
   await readiness.launched
-  try {
-    prepared.textTools()
-  } catch (error) {
-    await pool.close(0)
-    throw error
-  }
   const decided = [...plan.choices, ...namesChoice(config.model.servedNames, card)]
   return {
     pool,
@@ -87,7 +82,11 @@ export async function openSingle(
         ...computedBy(plan.facts),
         choices,
       }),
-    readyLine: async (address) => readyLine(address, await readiness.ready),
+    readyLine: async (address) => {
+      // Should they not come out well, the weights need not be waited for.
+      prepared.textTools()
+      return readyLine(address, await readiness.ready)
+    },
     givenUp: readiness.givenUp,
     recorded: {},
     close: () => pool.close(0),

@@ -52,8 +52,16 @@ it('gives a sampler exactly the members of NativeSampler and NativeSamplerBuffer
   expect(Object.keys(sampler.buffers).sort()).toEqual(membersOf('NativeSamplerBuffers').sort())
 })
 
-it('gives a tokenizer exactly the members of NativeTokenizer', () => {
-  expect(namesOf(binding().Tokenizer.prototype).sort()).toEqual(membersOf('NativeTokenizer').sort())
+const TINY_TOKENIZER = JSON.stringify({
+  model: { type: 'WordLevel', vocab: { a: 0 }, unk_token: 'a' },
+})
+
+it('gives a tokenizer exactly the members of NativeTokenizer, and its build those of NativeTokenizerBuild', () => {
+  const build = new (binding().TokenizerBuild)(TINY_TOKENIZER)
+  expect(namesOf(Object.getPrototypeOf(build)).sort()).toEqual(membersOf('NativeTokenizerBuild'))
+  expect(namesOf(Object.getPrototypeOf(build.finish())).sort()).toEqual(
+    membersOf('NativeTokenizer').sort(),
+  )
 })
 
 it('throws only codes that native/errors.ts explains', () => {

@@ -155,7 +155,7 @@ describe('native tokenizer', () => {
   })
 
   it('gives SentencePiece tokens the bytes they have in the middle of a text', () => {
-    const tokenizer = new binding.Tokenizer(SENTENCE_PIECE)
+    const tokenizer = new binding.TokenizerBuild(SENTENCE_PIECE).finish()
     const texts = [0, 1, 5, 6, 9, 99].map((id) =>
       Buffer.from(tokenizer.tokenBytes(id)).toString('latin1'),
     )
@@ -196,14 +196,14 @@ describe('native tokenizer', () => {
       pad_token: '<s>',
     }
     json.model.dropout = 0.9
-    const tokenizer = new binding.Tokenizer(JSON.stringify(json))
+    const tokenizer = new binding.TokenizerBuild(JSON.stringify(json)).finish()
     for (let round = 0; round < 20; round += 1) {
       expect([...tokenizer.encode('Hi Hi Hi', true)]).toEqual([5, 5, 5])
     }
   })
 
   it('treats ids that are no ids as unknown', () => {
-    const tokenizer = new binding.Tokenizer(SENTENCE_PIECE)
+    const tokenizer = new binding.TokenizerBuild(SENTENCE_PIECE).finish()
     const strange = [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, 2 ** 32, 2 ** 53]
     for (const id of strange) {
       expect([tokenizer.tokenBytes(id).length, tokenizer.isSpecial(id)]).toEqual([0, false])
@@ -268,7 +268,9 @@ describe('native tokenizer', () => {
       ),
     ],
   ])('refuses %s with an error', (_name, json) => {
-    expect(() => new binding.Tokenizer(json)).toThrow(/tokenizer could not read tokenizer.json: ./)
+    expect(() => new binding.TokenizerBuild(json).finish()).toThrow(
+      /tokenizer could not read tokenizer.json: ./,
+    )
   })
 
   it('encodes off the event loop many times at once', async () => {

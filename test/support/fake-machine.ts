@@ -329,6 +329,7 @@ export class FakeMachine {
         checkpointPath: variant.source,
         kvMemoryBytes,
       }),
+      beginTextTools: () => {},
       textTools: () => TEXT,
     }
   }

@@ -1,12 +1,12 @@
 //! `NativeTokenizer` of `native/binding.ts` over the crate `ingot-tokenizer`.
 //!
-//! Owns one immutable tokenizer behind an `Arc`, so calls may run at any time and on libuv's pool. Knows nothing of chat
+//! Owns immutable tokenizers, each behind an `Arc`, so calls may run at any time and on libuv's pool. Knows nothing of chat
 //! templates, stop strings or where the vocabulary came from.
 //!
 //! I1 Nothing panics across the boundary: the crate below catches (its T1).
 //! I2 Ids from JavaScript are checked before they become `u32`: NaN, negative, fractional and huge ids are unknown ids.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ingot_tokenizer::{PieceKind, Pieces, SpacePrefix, Tokenizer};
 use napi::bindgen_prelude::{
@@ -34,23 +34,57 @@ pub struct NativePieces {
     pub right_stripping_ids: Vec<u32>,
 }
 
+type Made = std::result::Result<Arc<Tokenizer>, String>;
+
+/// A tokenizer that is being made on a thread of its own, which nobody has to wait for before it is needed: a vocabulary
+/// takes a tenth of a second, in which a server that starts has other things to do.
+#[napi(js_name = "TokenizerBuild")]
+pub struct NativeTokenizerBuild {
+    made: Arc<OnceLock<Made>>,
+}
+
 #[napi]
-impl NativeTokenizer {
+impl NativeTokenizerBuild {
     #[napi(constructor)]
     pub fn new(tokenizer_json: String) -> Result<Self> {
-        Self::of(Tokenizer::from_json(&tokenizer_json))
+        Self::begin(move || Tokenizer::from_json(&tokenizer_json))
     }
 
     #[napi(factory)]
     pub fn from_pieces(pieces: NativePieces) -> Result<Self> {
-        Self::of(pieces_of(pieces).and_then(Tokenizer::from_pieces))
+        // JavaScript's arrays stay on its thread.
+        let pieces = pieces_of(pieces).map_err(Error::from_reason)?;
+        Self::begin(move || Tokenizer::from_pieces(pieces))
     }
 
-    fn of(tokenizer: std::result::Result<Tokenizer, String>) -> Result<Self> {
-        let tokenizer = Arc::new(tokenizer.map_err(Error::from_reason)?);
-        Ok(Self { tokenizer })
+    fn begin<F>(make: F) -> Result<Self>
+    where
+        F: FnOnce() -> std::result::Result<Tokenizer, String> + Send + 'static,
+    {
+        let made = Arc::new(OnceLock::new());
+        let place = Arc::clone(&made);
+        // As much stack as JavaScript's thread has: files nest.
+        let thread = std::thread::Builder::new()
+            .name("tokenizer".to_owned())
+            .stack_size(8 << 20);
+        // I1: the thread cannot end without having filled its place.
+        thread
+            .spawn(move || place.set(make().map(Arc::new)).is_ok())
+            .map_err(|error| Error::from_reason(format!("no thread to make it on: {error}")))?;
+        Ok(Self { made })
     }
 
+    /// Waits for it.
+    #[napi]
+    pub fn finish(&self) -> Result<NativeTokenizer> {
+        let made = self.made.wait().clone();
+        let tokenizer = made.map_err(Error::from_reason)?;
+        Ok(NativeTokenizer { tokenizer })
+    }
+}
+
+#[napi]
+impl NativeTokenizer {
     #[napi(getter)]
     pub fn vocab_size(&self) -> u32 {
         self.tokenizer.vocab_size()

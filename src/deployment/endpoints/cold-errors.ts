@@ -32,3 +32,14 @@ export function goneError(model: string): ServingError {
 export function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error))
 }
+
+/** @returns whether `act` threw; then `onError` was told */
+export function failed(act: () => unknown, onError: (error: Error) => void): boolean {
+  try {
+    act()
+    return false
+  } catch (error) {
+    onError(asError(error))
+    return true
+  }
+}

@@ -154,6 +154,7 @@ export function preparedFrom(
       const scheduling = { ...engine.scheduling, swapBytes: bytes - kvBytes }
       return { ...engine, kvMemoryBytes: kvBytes, scheduling }
     },
+    beginTextTools: () => texts.begin(plan),
     textTools: () => texts.of(plan),
   }
 }

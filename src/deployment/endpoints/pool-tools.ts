@@ -27,7 +27,9 @@ export interface PreparedVariant {
   readonly maxQueuedSequences: number
   /** What an engine with so much KV is told. */
   engine(kvBytes: number): EngineOptions
-  /** Made once and kept. @throws ServingError of the text room */
+  /** Have them made on another thread, for soon. @throws ServingError of the text room */
+  beginTextTools(): void
+  /** Made once and kept; waits for what was begun. @throws ServingError of the text room */
   textTools(): TextTools
 }
 

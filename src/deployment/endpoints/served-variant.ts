@@ -10,7 +10,7 @@
  */
 
 import type { ServingError } from '../../base/errors.ts'
-import { asError, coldError, failedError, goneError } from './cold-errors.ts'
+import { asError, coldError, failed, failedError, goneError } from './cold-errors.ts'
 import { ColdStartLine } from './cold-start-line.ts'
 import type { VariantSpec } from './endpoint-spec.ts'
 import { LoadInterest } from './load-interest.ts'
@@ -291,19 +291,18 @@ export class ServedVariant implements Resident {
 
   #onStarted(): void {
     this.#reason = 'its engine is loading'
-    const prepared = this.#prepared
-    if (prepared === null) return
-    try {
-      // While the process loads its weights.
-      this.#use.deployment ??= variantDeployment(this.#options, prepared, this.replicas, {
-        retryAfterSeconds: () => this.retryAfterSeconds(),
-        onIdle: () => this.#use.maybeIdle(),
-        onAnswered: (numTokens, decodeMs) => this.#speed.add(numTokens, decodeMs),
-      })
-    } catch (error) {
-      this.#fail(asError(error))
-    }
+    // While the process loads its weights.
+    failed(() => this.#prepared?.beginTextTools(), this.#fail)
     this.#options.onChange()
+  }
+
+  #makeDeployment(): void {
+    if (this.#prepared === null) return
+    this.#use.deployment ??= variantDeployment(this.#options, this.#prepared, this.replicas, {
+      retryAfterSeconds: () => this.retryAfterSeconds(),
+      onIdle: () => this.#use.maybeIdle(),
+      onAnswered: (numTokens, decodeMs) => this.#speed.add(numTokens, decodeMs),
+    })
   }
 
   #onReplicasChanged(): void {
@@ -327,6 +326,7 @@ export class ServedVariant implements Resident {
   }
 
   #becomeReady(): void {
+    if (failed(() => this.#makeDeployment(), this.#fail)) return
     this.#readySinceMs = this.#options.tools.clock.nowMs()
     this.#backoff.succeeded()
     this.#interest.stop()
@@ -342,7 +342,7 @@ export class ServedVariant implements Resident {
     else this.#reconcile()
   }
 
-  #fail(error: Error): void {
+  readonly #fail = (error: Error): void => {
     this.#failure = error
     this.#scaled.withdraw()
     this.#enter('failed', error.message)

@@ -7,7 +7,7 @@ import type { VariantOptions } from './variant-options.ts'
 
 type Events = Pick<ModelDeploymentOptions, 'retryAfterSeconds' | 'onIdle' | 'onAnswered'>
 
-/** @throws ServingError of the text room. Cost: makes the tokenizer, unless it is kept from before. */
+/** @throws ServingError of the text room. Cost: waits for the tokenizer, unless it was made before. */
 export function variantDeployment(
   { modelId, tools }: Pick<VariantOptions, 'modelId' | 'tools'>,
   prepared: PreparedVariant,

@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import type { NativePieces, NativeTokenizer } from '../../../native/binding.ts'
+import type {
+  NativePieces,
+  NativeTokenizer,
+  NativeTokenizerBuild,
+} from '../../../native/binding.ts'
 import { createTokenizer, type TokenizerOptions } from '../../../src/text/tokenizer.ts'
 import type { TokenizerDescription } from '../../../src/text/tokenizer-description.ts'
 
@@ -58,15 +62,19 @@ class RecordingNative implements NativeTokenizer {
 
 function make(description: Partial<TokenizerDescription> = {}, options: TokenizerOptions = {}) {
   const calls: string[] = []
-  class Tokenizer extends RecordingNative {
+  class TokenizerBuild implements NativeTokenizerBuild {
+    readonly #json: string
     constructor(json: string) {
-      super(json, calls)
+      this.#json = json
     }
-    static fromPieces(pieces: NativePieces): Tokenizer {
-      return new Tokenizer(pieces.tokens.join())
+    static fromPieces(pieces: NativePieces): TokenizerBuild {
+      return new TokenizerBuild(pieces.tokens.join())
+    }
+    finish(): NativeTokenizer {
+      return new RecordingNative(this.#json, calls)
     }
   }
-  const tokenizer = createTokenizer({ ...DESCRIPTION, ...description }, { Tokenizer }, options)
+  const tokenizer = createTokenizer({ ...DESCRIPTION, ...description }, { TokenizerBuild }, options)
   return { tokenizer, calls }
 }
 
