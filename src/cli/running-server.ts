@@ -102,6 +102,8 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
       logger,
     })
     const address = await listen(server, config.server)
+    // While weights load, so that no request waits for it.
+    void server.compileSchemas()
     const report = served.report(version, choices)
     const modules = loadModules(pool.tools.adapters, config.adapters, [...pool.endpoints.keys()])
     const ready = Promise.all([served.readyLine(address), modules]).then(([line]) => line)

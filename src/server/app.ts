@@ -35,6 +35,7 @@ import { answerError, installErrorHandlers } from './error-handlers.ts'
 import { serverError } from './errors.ts'
 import { installHooks } from './hooks.ts'
 import { InFlight } from './in-flight.ts'
+import { LazyValidators } from './lazy-validators.ts'
 import { installOpenApi } from './openapi.ts'
 import { operationsRoutes } from './operations-routes.ts'
 import { requestIdFor } from './request-id.ts'
@@ -64,6 +65,8 @@ export type IngotServer = FastifyInstance & {
    * The audit log is the caller's to close, afterwards.
    */
   shutdown(graceMs: number): Promise<void>
+  /** Compile the schemas that no request has needed yet, in pauses. */
+  compileSchemas(): Promise<void>
 }
 
 /** How long aborted answers get to leave before their sockets are destroyed. */
@@ -74,8 +77,10 @@ const TIMEOUT_CHECK_MS = 5000
 /** Build the server; it listens when the caller says so, and can be `inject`ed before. */
 export function buildServer(parts: ServerParts): IngotServer {
   const context = contextOf(parts)
+  const validators = new LazyValidators()
   const app = fastify({
     ...fastifyOptions(parts),
+    schemaController: { compilersFactory: validators.compilersFactory },
     frameworkErrors: (error, request, reply) => {
       answerError(context, error, request, reply)
     },
@@ -96,6 +101,7 @@ export function buildServer(parts: ServerParts): IngotServer {
   if (parts.administration !== undefined) addAdministration(app, parts.administration, parts)
   return Object.assign(app, {
     shutdown: (graceMs: number): Promise<void> => shutdown(app, context, graceMs),
+    compileSchemas: () => validators.compileAll(),
   })
 }
 
