@@ -29,5 +29,5 @@ STOPSIGNAL SIGTERM
 # The first start fetches the model, so health may take a while to come.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.INGOT_PORT || 8000}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "dist/src/main.js"]
+ENTRYPOINT ["node", "dist/app/main.js"]
 CMD ["serve"]

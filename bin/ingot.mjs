@@ -24,4 +24,4 @@ if (hasSources()) {
     process.exit(1)
   }
 }
-await import('../dist/src/main.js')
+await import('../dist/app/main.js')

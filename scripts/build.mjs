@@ -1,5 +1,6 @@
 /**
- * Builds what a checkout needs to run: `dist/` from TypeScript and `native/ingot.node` from Rust.
+ * Builds what a checkout needs to run: `dist/` from TypeScript, file by file and bundled, and `native/ingot.node` from
+ * Rust.
  *
  * Owns `dist/` and the stamps in it that say which sources were built. A build with nothing to do starts no compiler.
  * Plain Node without dependencies, because it runs before anything is built.
@@ -14,6 +15,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { addonFile, buildAddon } from './build-addon.mjs'
 import { BuildError } from './build-error.mjs'
+import { APP_FOLDER, bundleProgram } from './bundle-program.mjs'
 import { compileTypeScript } from './compile-typescript.mjs'
 import { withLock } from './lock.mjs'
 import { sourceStamp } from './source-stamp.mjs'
@@ -26,23 +28,27 @@ const parts = [
     name: 'TypeScript',
     isAddon: false,
     stampFile: join(DIST, '.stamp-typescript'),
-    output: join(DIST, 'src', 'main.js'),
+    outputs: [join(DIST, 'src', 'main.js'), join(DIST, APP_FOLDER, 'main.js')],
     entries: [
       'src',
       'models',
-      'native/binding.ts',
+      'native',
       'benchmarks',
+      'scripts',
       'tsconfig.json',
       'package-lock.json',
     ],
-    names: /\.ts$/,
-    run: compileTypeScript,
+    names: /\.ts$|^(bundle-program|compile-typescript)\.mjs$/,
+    run: async (root) => {
+      await compileTypeScript(root)
+      await bundleProgram(root)
+    },
   },
   {
     name: 'native addon',
     isAddon: true,
     stampFile: join(DIST, '.stamp-native'),
-    output: addonFile(ROOT),
+    outputs: [addonFile(ROOT)],
     entries: ['native'],
     names: /\.rs$|^Cargo\.(toml|lock)$|^config\.toml$|^rust-toolchain/,
     run: buildAddon,
@@ -80,7 +86,7 @@ export function hasSources() {
 }
 
 function isFresh(part) {
-  if (!existsSync(part.output) || !existsSync(part.stampFile)) return false
+  if (!part.outputs.every(existsSync) || !existsSync(part.stampFile)) return false
   return readFileSync(part.stampFile, 'utf8') === stampOf(part)
 }
 

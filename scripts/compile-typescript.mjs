@@ -1,6 +1,6 @@
 /**
  * Runs the TypeScript compiler into `dist/` and removes outputs whose source is gone, so that nothing can import a file
- * that a fresh clone would not have.
+ * that a fresh clone would not have. `dist/app/` is the bundler's.
  */
 
 import { spawn } from 'node:child_process'
@@ -27,6 +27,7 @@ export async function compileTypeScript(root) {
   const [code] = await once(child, 'exit')
   if (code !== 0) throw new BuildError('TypeScript found the errors above')
   for (const file of filesUnder(root, 'dist', /\.(js|js\.map|d\.ts)$/)) {
+    if (file.startsWith('dist/app/')) continue
     const source = file.replace(/^dist\//, '').replace(/\.(js|js\.map|d\.ts)$/, '.ts')
     if (!existsSync(join(root, source))) await rm(join(root, file))
   }

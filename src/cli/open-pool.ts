@@ -33,7 +33,7 @@ import { TextToolsCache } from '../deployment/text-tools.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ModelReference } from '../store/model-reference.ts'
 import type { StoredModel } from '../store/model-store.ts'
-import { createTokenizer } from '../text/tokenizer.ts'
+import { beginTokenizer } from '../text/tokenizer.ts'
 import type { SupervisorStatus } from '../worker/replica-supervisor.ts'
 import { systemTimer } from '../worker/timer.ts'
 import { type ModelAccess, stageName } from './model-access.ts'
@@ -85,7 +85,7 @@ export function poolKit(surroundings: PoolSurroundings): PoolKit {
   }
   const traces = new StepTraces()
   const texts = new TextToolsCache(
-    (description) => createTokenizer(description, binding),
+    (description) => beginTokenizer(description, binding),
     systemClock,
   )
   return {
@@ -128,7 +128,7 @@ function poolTools(
   planner: PoolPlanner,
   planOwn: (endpoint: EndpointSpec) => PreparedVariant | null,
 ): PoolTools {
-  const { root, version } = packageFiles()
+  const { engineEntry, version } = packageFiles()
   const ids = new SequenceIds()
   return {
     clock: systemClock,
@@ -148,7 +148,7 @@ function poolTools(
       return superviseReplica(engine, {
         ...{ modelId, index, metrics, traces, onProgress },
         launcher: cpuSet === null ? [] : affinityLauncher(modelId, cpuSet, allowedCpus()),
-        entryPath: join(root, 'dist', 'src', 'worker', 'engine-process.js'),
+        entryPath: engineEntry,
         onLog: (line) => logger.warn({ modelId, replica: index }, `engine: ${line}`),
         ...(onAdapterFailed === undefined ? {} : { onAdapterFailed }),
         onStateChange: (status) => {

@@ -1,4 +1,4 @@
-/** Where our own package's files lie, from `src/` under vitest and from `dist/src/` once built. */
+/** Where our own package's files lie, from `src/` under vitest, and from `dist/app/` and `dist/src/` once built. */
 
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -16,6 +16,8 @@ export interface PackageFiles {
   /** Exact, as all our dependencies are pinned. */
   readonly ortVersion: string
   readonly catalogFolder: string
+  /** JavaScript file of the engine process. */
+  readonly engineEntry: string
 }
 
 /** Cost: one small file read. */
@@ -29,6 +31,7 @@ export function packageFiles(): PackageFiles {
       version: manifest.version,
       ortVersion: manifest.dependencies['onnxruntime-node'] ?? 'unknown',
       catalogFolder: join(folder, 'models', 'catalog'),
+      engineEntry: join(folder, 'dist', 'app', 'engine-process.js'),
     }
   }
   throw new Error(`no package.json of ingot above ${start}: the installation is not whole`)

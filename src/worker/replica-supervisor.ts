@@ -53,7 +53,7 @@ export interface SequenceListener {
 }
 
 export interface SupervisorOptions {
-  /** JavaScript file of the engine process: `dist/src/worker/engine-process.js`. */
+  /** JavaScript file of the engine process: `dist/app/engine-process.js`. */
   readonly entryPath: string
   readonly engine: EngineOptions
   /** A program that starts the process and becomes it, such as `taskset -c 0-3`. */

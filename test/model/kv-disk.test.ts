@@ -73,7 +73,7 @@ it('a prompt is read from disk after a restart, counted as cached, and deleted o
   expect(await second.metric('ingot_kv_disk_loaded_blocks_total')).toBe(NUM_FULL / BLOCK_TOKENS)
   await second.stop()
 
-  const main = join(import.meta.dirname, '../../dist/src/main.js')
+  const main = join(import.meta.dirname, '../../dist/app/main.js')
   const ingot = (...args: string[]) =>
     promisify(execFile)(process.execPath, [main, 'cache', ...args, '--home', home])
   const removed = (await ingot('rm', '--principal', 'local')).stdout

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
 export const MODEL_ID = 'smollm2-135m-instruct'
-const MAIN = join(import.meta.dirname, '../../dist/src/main.js')
+const MAIN = join(import.meta.dirname, '../../dist/app/main.js')
 const START_MS = 120_000
 
 export interface ReplicaView {

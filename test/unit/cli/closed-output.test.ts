@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 
 it('a reader that goes away ends no command with a crash', async () => {
-  const main = join(import.meta.dirname, '../../../dist/src/main.js')
+  const main = join(import.meta.dirname, '../../../dist/app/main.js')
   const child = spawn(process.execPath, [main, 'ls'], { stdio: ['ignore', 'pipe', 'pipe'] })
   child.stdout.destroy()
   let stderr = ''
