@@ -1,6 +1,6 @@
 //! Memory of keys and values, in blocks that sequences own through their block tables.
 //!
-//! Owns one anonymous mapping whose pages are touched when first written. Per layer and block, for each KV head:
+//! Owns one anonymous mapping whose pages are touched when first written, large ones where the system has them. Per layer and block, for each KV head:
 //! ```text
 //! K  [blockSize / 16][headDim / n][16][n]   sixteen tokens side by side: scores of 16 tokens are one vector
 //! V  [blockSize / n][stride][n]             stride = valueDim rounded up to 16
@@ -245,6 +245,13 @@ fn reserve(bytes: usize) -> Result<*mut u8, KernelError> {
             "the system refused {bytes} bytes for the KV pool: {cause}"
         )));
     }
+    // Blocks of a batch lie all over the pool: pages of 2 MB where the system gives them (2 KB runs at random places, Zen 4
+    // under KVM, 2026-11-28: 5 to 15 % quicker). It is advice, so a refusal changes nothing.
+    #[cfg(target_os = "linux")]
+    // SAFETY: the mapping made above.
+    unsafe {
+        libc::madvise(base, bytes, libc::MADV_HUGEPAGE)
+    };
     Ok(base.cast())
 }
 
