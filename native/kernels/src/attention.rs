@@ -8,9 +8,11 @@
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::ptr;
 
 use crate::attention_check::check;
-use crate::attention_join::{Joined, VECTORS_A_PIECE, keep_part, part_len};
+use crate::attention_join::{Joined, VECTORS_A_PIECE, keep_parts, kept_parts, part_len};
+use crate::attention_pieces::{Piece, cut_pieces, cut_runs};
 use crate::attention_store::{query_words, rotate_and_store};
 use crate::attention_tile::{MAX_VECTORS, SPLIT, Tile, Work, attend_split};
 use crate::attention_view::View;
@@ -111,35 +113,25 @@ pub fn paged_attention(
         queries: queries.get(),
         out: out.as_mut_ptr(),
     };
-    let pieces = &mut scratch.pieces;
-    pieces.clear();
-    for sequence in 0..args.num_seqs {
-        let rows = rows.starts[sequence] as usize..rows.starts[sequence + 1] as usize;
-        for kv_head in 0..args.num_kv_heads {
-            for first in (0..rows.len() * call.group).step_by(VECTORS_A_PIECE) {
-                pieces.push(Piece {
-                    sequence,
-                    kv_head,
-                    first_row: rows.start,
-                    is_decode: rows.len() == 1,
-                    vectors: (
-                        first,
-                        (first + VECTORS_A_PIECE).min(rows.len() * call.group),
-                    ),
-                });
-            }
-        }
-    }
+    let Scratch {
+        pieces,
+        runs,
+        parts,
+        ..
+    } = scratch;
+    cut_pieces(args, rows.starts, pieces);
     if pieces.len() < pool.threads() * 4 && pool.threads() > 1 {
-        attend_splits(&call, pieces, &mut scratch.parts, pool);
+        attend_splits(&call, pieces, parts, pool);
         return Ok(());
     }
-    let (call, pieces) = (&call, &*pieces);
-    pool.run(pieces.len(), &|at| {
-        // The longest contexts lie at the end of a prompt: claimed first, they do not leave a thread waiting.
-        let piece = &pieces[pieces.len() - 1 - at];
-        // SAFETY: pieces are disjoint in (row, head); all indices were checked.
-        unsafe { call.attend(piece) }
+    cut_runs(pieces, pool.threads(), runs);
+    let (call, pieces, runs) = (&call, &*pieces, &*runs);
+    pool.run(runs.len(), &|at| {
+        let mut run = pieces[runs[at].clone()].iter().peekable();
+        while let Some(piece) = run.next() {
+            // SAFETY: pieces are disjoint in (row, head); all indices were checked.
+            unsafe { call.attend(piece, run.peek().copied()) }
+        }
     });
     Ok(())
 }
@@ -180,7 +172,9 @@ fn attend_splits(call: &Call<'_>, pieces: &[Piece], parts: &mut Vec<f32>, pool: 
     let splits = splits.unwrap_or(0);
     if splits == 1 {
         // SAFETY: as in `paged_attention`.
-        return pool.run(pieces.len(), &|at| unsafe { call.attend(&pieces[at]) });
+        return pool.run(pieces.len(), &|at| unsafe {
+            call.attend(&pieces[at], None)
+        });
     }
     let tile_len = part_len(stride);
     let split_len = VECTORS_A_PIECE / MAX_VECTORS * tile_len;
@@ -199,7 +193,7 @@ fn attend_splits(call: &Call<'_>, pieces: &[Piece], parts: &mut Vec<f32>, pool: 
                     let tile = call.tile(piece, first);
                     attend_split(&call.view(piece), &tile, split * SPLIT, work);
                     let to = parts.get().add(at * split_len + index * tile_len);
-                    keep_part(work, tile.count, stride, to);
+                    keep_parts(work, tile.count, stride, to);
                 }
             }
         }
@@ -210,37 +204,16 @@ fn attend_splits(call: &Call<'_>, pieces: &[Piece], parts: &mut Vec<f32>, pool: 
         unsafe {
             call.join(piece, |joined| {
                 for index in 0..call.splits(piece).len() {
-                    for vector in 0..piece.vectors.1 - piece.vectors.0 {
-                        let tile = (at * splits + index) * split_len;
-                        let part = parts.get().add(
-                            tile + vector / MAX_VECTORS * tile_len
-                                + vector % MAX_VECTORS * (stride + LANES),
-                        );
-                        if *part.add(stride + 2) != 0.0 {
-                            let (max, sum) = (*part.add(stride), *part.add(stride + 1));
-                            joined.add(vector, stride, max, sum, part);
-                        }
+                    for (tile, first) in piece.tiles().enumerate() {
+                        let part = (at * splits + index) * split_len + tile * tile_len;
+                        let count = (piece.vectors.end - first).min(MAX_VECTORS);
+                        let kept = kept_parts(parts.get().add(part), count, stride);
+                        joined.add(first - piece.vectors.start, stride, &kept);
                     }
                 }
             });
         }
     });
-}
-
-/// Some (row, head) vectors of one sequence and KV head; vector v is head v % group of row v / group.
-pub(crate) struct Piece {
-    sequence: usize,
-    kv_head: usize,
-    first_row: usize,
-    is_decode: bool,
-    vectors: (usize, usize),
-}
-
-impl Piece {
-    /// First vector of each tile.
-    fn tiles(&self) -> impl Iterator<Item = usize> {
-        (self.vectors.0..self.vectors.1).step_by(MAX_VECTORS)
-    }
 }
 
 /// One call after its queries were staged.
@@ -278,14 +251,14 @@ impl Call<'_> {
     /// Splits that any of the vectors sees: from the first row's window to the last row.
     fn splits(&self, piece: &Piece) -> Range<usize> {
         let position = |vector: usize| self.positions[self.row(piece, vector)] as usize;
-        let first = self.args.first_visible(position(piece.vectors.0));
-        first / SPLIT..position(piece.vectors.1 - 1) / SPLIT + 1
+        let first = self.args.first_visible(position(piece.vectors.start));
+        first / SPLIT..position(piece.vectors.end - 1) / SPLIT + 1
     }
 
     fn tile(&self, piece: &Piece, first: usize) -> Tile {
         let args = self.args;
         let words = query_words(args.kv.dtype, args.head_dim);
-        let count = (piece.vectors.1 - first).min(MAX_VECTORS);
+        let count = (piece.vectors.end - first).min(MAX_VECTORS);
         let mut tile = Tile {
             queries: [self.queries; MAX_VECTORS],
             firsts: [0; MAX_VECTORS],
@@ -294,6 +267,7 @@ impl Call<'_> {
             scale: args.scale,
             softcap: args.softcap,
             fetches: piece.is_decode,
+            next_keys: [ptr::null(); SPLIT / LANES],
         };
         for vector in 0..count {
             let (row, head) = (
@@ -310,8 +284,31 @@ impl Call<'_> {
         tile
     }
 
-    /// The whole of a piece, split after split, so that each is read from the outer caches once.
-    unsafe fn attend(&self, piece: &Piece) {
+    /// Have the tile ask for the keys that are attended to after `split`: the piece's next split, or the next piece.
+    unsafe fn look_ahead(
+        &self,
+        tile: &mut Tile,
+        split: usize,
+        piece: &Piece,
+        next: Option<&Piece>,
+    ) {
+        let (piece, split) = match next {
+            _ if split + 1 < self.splits(piece).end => (piece, split + 1),
+            Some(next) => (next, self.splits(next).start),
+            None => return,
+        };
+        let view = self.view(piece);
+        let position = self.positions[self.row(piece, piece.vectors.start)] as usize;
+        let first = self.args.first_visible(position).max(split * SPLIT) / LANES * LANES;
+        let groups = (first..(position + 1).min((split + 1) * SPLIT)).step_by(LANES);
+        for (to, position) in tile.next_keys.iter_mut().zip(groups) {
+            *to = view.keys(position);
+        }
+    }
+
+    /// The whole of a piece, split after split, so that each is read from the outer caches once; `next` is the piece that
+    /// the thread attends to after it, if that is known.
+    unsafe fn attend(&self, piece: &Piece, next: Option<&Piece>) {
         let view = self.view(piece);
         let stride = view.layer.v_stride;
         let mut work = MaybeUninit::<Work>::uninit();
@@ -319,13 +316,13 @@ impl Call<'_> {
         self.join(piece, |joined| {
             for split in self.splits(piece) {
                 for first in piece.tiles() {
-                    let tile = self.tile(piece, first);
-                    attend_split(&view, &tile, split * SPLIT, work);
-                    for vector in (0..tile.count).filter(|&vector| work.is_seen[vector]) {
-                        let at = first - piece.vectors.0 + vector;
-                        let (max, sum) = (work.max[vector], work.sum[vector]);
-                        joined.add(at, stride, max, sum, work.values[vector].as_ptr());
+                    let mut tile = self.tile(piece, first);
+                    if piece.is_decode && first + tile.count == piece.vectors.end {
+                        self.look_ahead(&mut tile, split, piece, next);
                     }
+                    attend_split(&view, &tile, split * SPLIT, work);
+                    let parts = work.parts(tile.count);
+                    joined.add(first - piece.vectors.start, stride, &parts);
                 }
             }
         });
@@ -333,23 +330,17 @@ impl Call<'_> {
 
     /// Start the piece's vectors, have `add` join their splits, write them out.
     unsafe fn join(&self, piece: &Piece, add: impl FnOnce(&mut Joined)) {
-        let (args, stride) = (self.args, self.args.kv.layers[self.args.layer].v_stride);
+        let args = self.args;
         let mut joined = MaybeUninit::<Joined>::uninit();
         let joined = &mut *joined.as_mut_ptr();
-        let count = piece.vectors.1 - piece.vectors.0;
-        let place = |vector: usize| {
-            let vector = piece.vectors.0 + vector;
-            (self.row(piece, vector), self.head(piece, vector))
-        };
-        for vector in 0..count {
-            let sink = args.sinks.map(|sinks| sinks[place(vector).1]);
-            joined.start(vector, stride, sink);
+        let mut outs = [ptr::null_mut(); VECTORS_A_PIECE];
+        for (at, vector) in piece.vectors.clone().enumerate() {
+            let (row, head) = (self.row(piece, vector), self.head(piece, vector));
+            joined.start(at, args.sinks.map(|sinks| sinks[head]));
+            outs[at] = self.out.add((row * args.num_heads + head) * args.value_dim);
         }
         add(joined);
-        for vector in 0..count {
-            let (row, head) = place(vector);
-            let out = self.out.add((row * args.num_heads + head) * args.value_dim);
-            joined.finish(vector, stride, args.value_dim, out);
-        }
+        let stride = args.kv.layers[args.layer].v_stride;
+        joined.finish(stride, args.value_dim, &outs[..piece.vectors.len()]);
     }
 }

@@ -51,6 +51,7 @@ macro_rules! arithmetic {
         unsafe impl<$($generic)*> Arithmetic<$simd> for $name {
             type Key = <$simd as Simd>::W;
             type Score = <$simd as Simd>::F;
+            const SUMS: usize = 1;
             const KEY_BYTES: usize = 64;
             const JOINED: usize = 2;
 

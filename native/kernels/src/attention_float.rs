@@ -36,6 +36,7 @@ impl Element for F16 {
 unsafe impl<S: Simd, E: Element> Arithmetic<S> for Float<E> {
     type Key = S::F;
     type Score = S::F;
+    const SUMS: usize = 1;
     const KEY_BYTES: usize = LANES * size_of::<E>();
     const JOINED: usize = 1;
 

@@ -33,6 +33,7 @@ pub(crate) struct Int8;
 unsafe impl<S: Simd> Arithmetic<S> for Int8 {
     type Key = S::W;
     type Score = [S::W; 2];
+    const SUMS: usize = 2;
     const KEY_BYTES: usize = 64;
     const JOINED: usize = 4;
 
@@ -72,6 +73,12 @@ unsafe impl<S: Simd> Arithmetic<S> for Int8 {
         let scale = S::splat(f32::from_bits(*query.add(2 * steps + 2)));
         let scales = S::mul(S::load(view.key_scales(position)), scale);
         S::mul(S::join_limbs(score[0], score[1]), scales)
+    }
+
+    #[inline(always)]
+    unsafe fn fetch_scales(view: &View<'_>, position: usize) {
+        S::fetch(view.key_scales(position).cast());
+        S::fetch(view.value_scales(position).cast());
     }
 
     type Value = S::W;

@@ -16,6 +16,7 @@ use std::ops::Range;
 use crate::attention_bf16::Bf16;
 use crate::attention_float::{F16, Float};
 use crate::attention_int8::Int8;
+use crate::attention_join::{Part, Parts};
 use crate::attention_values::weigh;
 use crate::attention_view::View;
 use crate::kv_pool::{KvDtype, MAX_VALUE_DIM};
@@ -35,10 +36,14 @@ pub(crate) struct Tile {
     pub scale: f32,
     /// 0 = none.
     pub softcap: f32,
-    /// Ask ahead for the next K and the own V: pays where KV comes from memory and little is computed with it, as when
-    /// one row decodes. One thread, 8 sequences at context 4096 (Zen 5, 2026-11-23): bf16 2,094 -> 839 µs, f32
-    /// 2,502 -> 2,093; a prefill from cache would lose 6 %.
+    /// Ask ahead for K and V: pays where they come from memory and little is computed with them, as when one row decodes;
+    /// a prefill from cache would lose 6 %. While K is read the split's V is asked for, while V is read `next_keys`, both
+    /// into the second cache. One thread, a layer of SmolLM2, bf16 KV from memory, 32 sequences at contexts of 128 to 192
+    /// (Zen 4, 2026-11-28): 468 µs when only what follows in the same split was asked for, and into the first cache; 375
+    /// with `next_keys`, 310 into the second.
     pub fetches: bool,
+    /// Then: the keys that are needed next, 16 tokens each, asked for while V is read; null = none.
+    pub next_keys: [*const u8; SPLIT / LANES],
 }
 
 impl Tile {
@@ -67,6 +72,23 @@ pub(crate) struct Work {
     pub is_seen: [bool; MAX_VECTORS],
 }
 
+impl Work {
+    /// Results of the first `count` vectors.
+    pub fn parts(&self, count: usize) -> Parts {
+        let mut parts = [None; MAX_VECTORS];
+        for (vector, part) in parts[..count].iter_mut().enumerate() {
+            if self.is_seen[vector] {
+                *part = Some(Part {
+                    max: self.max[vector],
+                    sum: self.sum[vector],
+                    values: self.values[vector].as_ptr(),
+                });
+            }
+        }
+        parts
+    }
+}
+
 /// How queries meet keys and weights meet values. `S` is the CPU, the implementing type the pool's elements.
 ///
 /// # Safety
@@ -75,6 +97,8 @@ pub(crate) unsafe trait Arithmetic<S: Simd> {
     /// Sixteen tokens' next numbers of K, `KEY_BYTES` apart.
     type Key: Copy;
     type Score: Copy;
+    /// Vectors in a score.
+    const SUMS: usize;
     const KEY_BYTES: usize;
     /// Numbers of a key that one `Key` covers.
     const JOINED: usize;
@@ -96,6 +120,10 @@ pub(crate) unsafe trait Arithmetic<S: Simd> {
         query: *const u32,
         steps: usize,
     ) -> S::F;
+
+    /// Ask ahead for the scales of 16 tokens' keys and values, if there are any.
+    #[inline(always)]
+    unsafe fn fetch_scales(_view: &View<'_>, _position: usize) {}
 
     /// Sixteen columns of one row of values, which holds `TOKENS` tokens.
     type Value: Copy;
@@ -212,7 +240,7 @@ unsafe fn attend<S: Simd, A: Arithmetic<S>, const Q: usize>(
             A::weights(work, vector, visible, tile, view, start);
         }
     }
-    weigh::<S, A, Q>(view, start, &seen, &visible, work);
+    weigh::<S, A, Q>(view, tile, start, &seen, &visible, work);
 }
 
 /// Raw scores of the positions `seen` of the split at `start` for all vectors, widened to whole groups of 16; those that
@@ -225,61 +253,80 @@ unsafe fn scores<S: Simd, A: Arithmetic<S>, const Q: usize>(
     seen: &Range<usize>,
     work: &mut Work,
 ) {
-    let steps = view.layer.shape.head_dim.div_ceil(A::JOINED);
     let end = start + seen.end;
     let mut position = start + seen.start / LANES * LANES;
+    if Q * 2 * A::SUMS < 12 && S::REGISTERS >= 32 {
+        // Few sums at a time would wait for each other.
+        while position + 3 * LANES < end {
+            groups::<S, A, Q, 4>(view, tile, start, position, end, work);
+            position += 4 * LANES;
+        }
+    }
     while position + LANES < end {
-        let keys = [view.keys(position), view.keys(position + LANES)];
-        let mut sums = [[A::start_score(tile.queries[0], steps); 2]; Q];
-        for vector in 1..Q {
-            sums[vector] = [A::start_score(tile.queries[vector], steps); 2];
-        }
-        let next = if tile.fetches && position + 3 * LANES < end {
-            [
-                view.keys(position + 2 * LANES),
-                view.keys(position + 3 * LANES),
-            ]
-        } else {
-            keys
-        };
-        let values = [view.values(position), view.values(position + LANES)];
-        for step in 0..steps {
-            let at = step * A::KEY_BYTES;
-            if tile.fetches {
-                for line in next.into_iter().chain(values) {
-                    S::fetch(line.wrapping_add(at));
-                }
-            }
-            let loaded = [A::load_key(keys[0].add(at)), A::load_key(keys[1].add(at))];
-            for vector in 0..Q {
-                for half in 0..2 {
-                    let query = tile.queries[vector];
-                    sums[vector][half] =
-                        A::add_key(sums[vector][half], loaded[half], query, step, steps);
-                }
-            }
-        }
-        for vector in 0..Q {
-            let to = work.scores[vector].as_mut_ptr().add(position - start);
-            for half in 0..2 {
-                let (query, at) = (tile.queries[vector], half * LANES);
-                let score = A::finish_score(sums[vector][half], view, position + at, query, steps);
-                S::store(to.add(at), score);
-            }
-        }
+        groups::<S, A, Q, 2>(view, tile, start, position, end, work);
         position += 2 * LANES;
     }
     if position < end {
-        let keys = view.keys(position);
-        for vector in 0..Q {
-            let query = tile.queries[vector];
-            let mut sum = A::start_score(query, steps);
-            for step in 0..steps {
-                let key = A::load_key(keys.add(step * A::KEY_BYTES));
-                sum = A::add_key(sum, key, query, step, steps);
+        groups::<S, A, Q, 1>(view, tile, start, position, end, work);
+    }
+}
+
+/// Scores of `G` times 16 positions.
+#[inline(always)]
+unsafe fn groups<S: Simd, A: Arithmetic<S>, const Q: usize, const G: usize>(
+    view: &View<'_>,
+    tile: &Tile,
+    start: usize,
+    position: usize,
+    end: usize,
+    work: &mut Work,
+) {
+    let steps = view.layer.shape.head_dim.div_ceil(A::JOINED);
+    let mut keys = [view.keys(position); G];
+    let mut ahead = [[keys[0]; 2]; G];
+    for group in 0..G {
+        let at = position + group * LANES;
+        keys[group] = view.keys(at);
+        if tile.fetches {
+            let next = if at + G * LANES < end {
+                view.keys(at + G * LANES)
+            } else {
+                keys[group]
+            };
+            ahead[group] = [next, view.values(at)];
+            A::fetch_scales(view, at);
+        }
+    }
+    let mut sums = [[A::start_score(tile.queries[0], steps); G]; Q];
+    for vector in 1..Q {
+        sums[vector] = [A::start_score(tile.queries[vector], steps); G];
+    }
+    for step in 0..steps {
+        let at = step * A::KEY_BYTES;
+        if tile.fetches {
+            for [key, value] in ahead {
+                S::fetch(key.wrapping_add(at));
+                S::fetch_far(value.wrapping_add(at));
             }
-            let to = work.scores[vector].as_mut_ptr().add(position - start);
-            S::store(to, A::finish_score(sum, view, position, query, steps));
+        }
+        let mut loaded = [A::load_key(keys[0].add(at)); G];
+        for group in 1..G {
+            loaded[group] = A::load_key(keys[group].add(at));
+        }
+        for vector in 0..Q {
+            for group in 0..G {
+                let query = tile.queries[vector];
+                sums[vector][group] =
+                    A::add_key(sums[vector][group], loaded[group], query, step, steps);
+            }
+        }
+    }
+    for vector in 0..Q {
+        let to = work.scores[vector].as_mut_ptr().add(position - start);
+        for group in 0..G {
+            let (query, at) = (tile.queries[vector], group * LANES);
+            let score = A::finish_score(sums[vector][group], view, position + at, query, steps);
+            S::store(to.add(at), score);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::attention_tile::{Arithmetic, Work};
+use crate::attention_tile::{Arithmetic, Tile, Work};
 use crate::attention_view::View;
 use crate::simd::{LANES, Simd};
 
@@ -16,6 +16,7 @@ const MAX_COLUMNS: usize = 4;
 #[inline(always)]
 pub(crate) unsafe fn weigh<S: Simd, A: Arithmetic<S>, const Q: usize>(
     view: &View<'_>,
+    tile: &Tile,
     start: usize,
     seen: &Range<usize>,
     visible: &[Range<usize>; Q],
@@ -32,6 +33,13 @@ pub(crate) unsafe fn weigh<S: Simd, A: Arithmetic<S>, const Q: usize>(
         shared
     } else {
         seen.end..seen.end
+    };
+    // Keys that are needed next are asked for in step with what is read here, once.
+    let key_bytes = view.layer.k_token_bytes;
+    let mut fetched_bytes = if tile.fetches {
+        A::TOKENS * key_bytes
+    } else {
+        0
     };
     let mut first = 0;
     while first < stride {
@@ -68,7 +76,12 @@ pub(crate) unsafe fn weigh<S: Simd, A: Arithmetic<S>, const Q: usize>(
             // Sixteen positions at most between two looks into the block table.
             let rows = view.values(start + t).add(at_column);
             let run = (LANES - t % LANES).min(shared.end - t);
+            let next_keys = tile.next_keys[t / LANES - seen.start / LANES];
             for step in (0..run).step_by(A::TOKENS) {
+                let next_keys = next_keys.wrapping_add((t % LANES + step) * key_bytes);
+                for line in (0..fetched_bytes).step_by(64) {
+                    S::fetch_far(next_keys.wrapping_add(line));
+                }
                 let row = rows.add(step / A::TOKENS * row_bytes);
                 if columns == A::COLUMNS {
                     let mut loaded = [A::load_value(row); MAX_COLUMNS];
@@ -109,5 +122,6 @@ pub(crate) unsafe fn weigh<S: Simd, A: Arithmetic<S>, const Q: usize>(
             }
         }
         first += columns * LANES;
+        fetched_bytes = 0;
     }
 }

@@ -19,6 +19,7 @@ mod attention_check;
 mod attention_float;
 mod attention_int8;
 mod attention_join;
+mod attention_pieces;
 mod attention_softmax;
 mod attention_store;
 mod attention_tile;

@@ -1,6 +1,8 @@
 //! Working memory of one model, reused by every call: it grows to the largest step seen and then stays.
 
-use crate::attention::Piece;
+use std::ops::Range;
+
+use crate::attention_pieces::Piece;
 use crate::low_rank::LowRankBuffers;
 use crate::moe::MoeBuffers;
 use crate::quantize::QuantisedRow;
@@ -22,6 +24,8 @@ pub struct Scratch {
     pub(crate) attending: Vec<i32>,
     /// How one attention call is cut.
     pub(crate) pieces: Vec<Piece>,
+    /// Pieces that are claimed together.
+    pub(crate) runs: Vec<Range<usize>>,
     /// Results of splits that wait to be joined.
     pub(crate) parts: Vec<f32>,
     /// Rows by head, `[heads, T, k]`.

@@ -14,6 +14,7 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 unsafe impl Simd for Avx512 {
     type F = __m512;
     type W = __m512i;
+    const REGISTERS: usize = 32;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
@@ -26,6 +27,10 @@ unsafe impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn fetch(at: *const u8) {
         _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    #[inline(always)]
+    unsafe fn fetch_far(at: *const u8) {
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
     }
     #[inline(always)]
     unsafe fn load_f16(from: *const u16) -> __m512 {

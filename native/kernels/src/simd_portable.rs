@@ -58,6 +58,7 @@ fn fill(f: impl Fn(usize) -> f32) -> Lanes {
 unsafe impl Simd for Portable {
     type F = Lanes;
     type W = Words;
+    const REGISTERS: usize = 8;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Lanes {
@@ -73,6 +74,16 @@ unsafe impl Simd for Portable {
         // SAFETY: SSE is part of x86-64, and a prefetch never faults.
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = at;
+    }
+    #[inline(always)]
+    unsafe fn fetch_far(at: *const u8) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: SSE is part of x86-64, and a prefetch never faults.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = at;
