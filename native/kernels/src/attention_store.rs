@@ -10,6 +10,7 @@ use crate::attention::AttentionArgs;
 use crate::attention_bf16::store_rounded;
 use crate::attention_int8::{LARGEST_QUERY, query_words as int8_query_words};
 use crate::kv_pool::{KvDtype, KvLayer, KvPool, MAX_HEAD_DIM};
+use crate::rope::RopeStyle;
 use crate::simd::{LANES, Simd};
 
 /// Words of 32 bits that a staged query takes.
@@ -37,7 +38,12 @@ pub(crate) unsafe fn rotate_and_store(
         let mut next = args.wanted.map_or(first, |wanted| {
             wanted.partition_point(|&row| (row as usize) < first)
         });
+        fetch_slot::<S>(args, first);
         for row in first..end {
+            // Rows of a prompt follow each other in their blocks; single rows have one each, which comes from memory.
+            if row + 1 < end && args.slot_mapping[row + 1] != args.slot_mapping[row] + 1 {
+                fetch_slot::<S>(args, row + 1);
+            }
             let attends = args
                 .wanted
                 .is_none_or(|wanted| wanted.get(next) == Some(&(row as i32)));
@@ -90,6 +96,24 @@ unsafe fn row_of<S: Simd>(
     }
 }
 
+/// Ask ahead for the lines that a row's keys and values are stored to.
+#[inline(always)]
+unsafe fn fetch_slot<S: Simd>(args: &AttentionArgs<'_>, row: usize) {
+    let Ok(slot) = usize::try_from(args.slot_mapping[row]) else {
+        return;
+    };
+    let layer = &args.kv.layers[args.layer];
+    for head in 0..args.num_kv_heads {
+        let place = Place::new(args.kv, layer, slot, head);
+        for at in (0..LANES * layer.k_token_bytes).step_by(64) {
+            S::fetch_far(place.keys.wrapping_add(at));
+        }
+        for at in (0..args.kv.dtype.joined() * layer.v_token_bytes).step_by(64) {
+            S::fetch_far(place.values.wrapping_add(at));
+        }
+    }
+}
+
 /// Copy one head, rotated or not, to `head`; a few zeros behind it round it up to whole words and vectors.
 #[inline(always)]
 unsafe fn take<S: Simd>(
@@ -99,12 +123,29 @@ unsafe fn take<S: Simd>(
     head: *mut f32,
     rotates: bool,
 ) {
-    std::ptr::copy_nonoverlapping(from.as_ptr(), head, from.len());
     S::store(head.add(from.len()), S::splat(0.0));
-    if let (Some(rope), true) = (args.rope, rotates) {
-        let rotated = args.rope_offset..args.rope_offset + 2 * rope.pairs;
-        let to = std::slice::from_raw_parts_mut(head.add(rotated.start), rotated.len());
-        rope.rotate(args.rope_style, position, &from[rotated], to);
+    let rope = args
+        .rope
+        .filter(|_| rotates && args.rope_style != RopeStyle::None);
+    let Some(rope) = rope else {
+        return copy::<S>(from, head);
+    };
+    let (start, end) = (args.rope_offset, args.rope_offset + 2 * rope.pairs);
+    copy::<S>(&from[..start], head);
+    copy::<S>(&from[end..], head.add(end));
+    let rotated = from[start..end].as_ptr();
+    rope.rotate::<S>(args.rope_style, position, rotated, head.add(start));
+}
+
+/// Short enough not to be a call.
+#[inline(always)]
+unsafe fn copy<S: Simd>(from: &[f32], to: *mut f32) {
+    let whole = from.len() / LANES * LANES;
+    for at in (0..whole).step_by(LANES) {
+        S::store(to.add(at), S::load(from.as_ptr().add(at)));
+    }
+    for (at, number) in from.iter().enumerate().skip(whole) {
+        *to.add(at) = *number;
     }
 }
 
@@ -116,12 +157,16 @@ unsafe fn stage_query<S: Simd>(dtype: KvDtype, head: *mut f32, dim: usize, to: *
             std::ptr::copy_nonoverlapping(head.cast::<u32>(), to, dim);
         }
         KvDtype::Bf16 => {
-            let mut rounded = [0_u16; LANES];
-            for at in (0..dim).step_by(LANES) {
-                store_rounded::<S>(rounded.as_mut_ptr(), S::load(head.add(at)));
-                let count = (dim - at).div_ceil(2).min(LANES / 2);
-                let to = to.add(at / 2);
-                std::ptr::copy_nonoverlapping(rounded.as_ptr().cast::<u8>(), to.cast(), count * 4);
+            let whole = dim / LANES * LANES;
+            for at in (0..whole).step_by(LANES) {
+                store_rounded::<S>(to.add(at / 2).cast(), S::load(head.add(at)));
+            }
+            if whole < dim {
+                let mut rounded = [0_u16; LANES];
+                store_rounded::<S>(rounded.as_mut_ptr(), S::load(head.add(whole)));
+                let words = (dim - whole).div_ceil(2);
+                let to = to.add(whole / 2);
+                std::ptr::copy_nonoverlapping(rounded.as_ptr().cast::<u8>(), to.cast(), words * 4);
             }
         }
         KvDtype::Int8 => {
@@ -219,22 +264,29 @@ impl Place {
                     *keys.add(d * LANES) = *head.add(d);
                 }
             }
-            KvDtype::F16 | KvDtype::Bf16 => {
+            KvDtype::F16 => {
                 let mut rounded = [0_u16; LANES];
                 for at in (0..dim).step_by(LANES) {
-                    let numbers = S::load(head.add(at));
-                    if dtype == KvDtype::F16 {
-                        S::store_f16(rounded.as_mut_ptr(), numbers);
-                        let keys = self.keys.cast::<u16>().add(self.lane);
-                        for (d, number) in rounded[..(dim - at).min(LANES)].iter().enumerate() {
-                            *keys.add((at + d) * LANES) = *number;
+                    S::store_f16(rounded.as_mut_ptr(), S::load(head.add(at)));
+                    let keys = self.keys.cast::<u16>().add(at * LANES + self.lane);
+                    for (d, number) in rounded[..(dim - at).min(LANES)].iter().enumerate() {
+                        *keys.add(d * LANES) = *number;
+                    }
+                }
+            }
+            KvDtype::Bf16 => {
+                let mut rounded = [0_u32; LANES / 2];
+                for at in (0..dim).step_by(LANES) {
+                    store_rounded::<S>(rounded.as_mut_ptr().cast(), S::load(head.add(at)));
+                    let keys = self.keys.cast::<u32>().add(at / 2 * LANES + self.lane);
+                    if at + LANES <= dim {
+                        // Of known number: unrolled.
+                        for (d, pair) in rounded.iter().enumerate() {
+                            *keys.add(d * LANES) = *pair;
                         }
                     } else {
-                        store_rounded::<S>(rounded.as_mut_ptr(), numbers);
-                        let keys = self.keys.cast::<[u16; 2]>().add(self.lane);
-                        let pairs = rounded.as_chunks::<2>().0;
-                        for (d, pair) in pairs[..(dim - at).div_ceil(2).min(8)].iter().enumerate() {
-                            *keys.add((at / 2 + d) * LANES) = *pair;
+                        for (d, pair) in rounded[..(dim - at).div_ceil(2)].iter().enumerate() {
+                            *keys.add(d * LANES) = *pair;
                         }
                     }
                 }

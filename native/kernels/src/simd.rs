@@ -92,14 +92,19 @@ pub unsafe trait Simd: Copy {
     /// numbers; for the latter any byte may be written.
     unsafe fn store_quants(to: *mut i8, low: Self::F, high: Self::F) -> [i32; 2];
 
+    /// Any lane, or NaN, when one is NaN.
     #[inline(always)]
     unsafe fn max_lane(a: Self::F) -> f32 {
-        let lanes = Self::to_array(a);
-        let mut largest = lanes[0];
-        for &lane in &lanes[1..] {
-            largest = if lane > largest { lane } else { largest };
+        let mut lanes = Self::to_array(a);
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                let (low, high) = (lanes[lane], lanes[lane + width]);
+                lanes[lane] = if low > high { low } else { high };
+            }
+            width /= 2;
         }
-        largest
+        lanes[0]
     }
 
     /// e^x for x ≤ 88; below -87.3 the result is 0. Error below 2 ulp.

@@ -185,8 +185,7 @@ unsafe impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn scale_by_power_of_two(a: __m512, n: __m512) -> __m512 {
-        let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-        _mm512_mul_ps(a, _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
+        _mm512_scalef_ps(a, n)
     }
     #[inline(always)]
     unsafe fn to_array(a: __m512) -> [f32; LANES] {
