@@ -13,6 +13,7 @@ import type { Checkpoint, OpenedCheckpoint } from './checkpoint.ts'
 import { checkpointError, readFailure } from './errors.ts'
 import { readGguf } from './gguf/gguf-reader.ts'
 import { GGUF_MAGIC } from './gguf/header.ts'
+import type { MetadataOptions } from './gguf/metadata.ts'
 import { listGraphs } from './onnx/choose-graph.ts'
 import { GENAI_CONFIG, readOnnxFile, readOnnxFolder } from './onnx/onnx-reader.ts'
 import { exists } from './safetensors/read-file.ts'
@@ -45,7 +46,7 @@ interface CheckpointReader {
   /** For people, in the list of what is supported. */
   readonly label: string
   matches(probe: CheckpointProbe): boolean
-  read(path: string): Promise<OpenedCheckpoint>
+  read(path: string, options: MetadataOptions): Promise<OpenedCheckpoint>
 }
 
 const readers: readonly CheckpointReader[] = [
@@ -60,7 +61,7 @@ const readers: readonly CheckpointReader[] = [
     kind: 'gguf',
     label: 'a folder with one GGUF model',
     matches: ({ ggufFile }) => ggufFile !== undefined,
-    read: async (path) => readGguf((await oneGgufIn(path)) ?? path),
+    read: async (path, options) => readGguf((await oneGgufIn(path)) ?? path, options),
   },
   {
     kind: 'onnx',
@@ -95,10 +96,13 @@ const readers: readonly CheckpointReader[] = [
  *
  * Cost: reads headers only; no tensor byte is touched.
  */
-export async function openCheckpoint(path: string): Promise<OpenedCheckpoint> {
+export async function openCheckpoint(
+  path: string,
+  options: MetadataOptions = {},
+): Promise<OpenedCheckpoint> {
   const probe = await probePath(path)
   const reader = readers.find((candidate) => candidate.matches(probe))
-  if (reader !== undefined) return reader.read(path)
+  if (reader !== undefined) return reader.read(path, options)
   const supported = readers.map(({ label }) => label).join(', ')
   throw unsupportedKind(path, supported, describeProbe(probe))
 }

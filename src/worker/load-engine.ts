@@ -43,7 +43,7 @@ export async function loadEngine(
 ): Promise<LoadedEngine> {
   const startMs = clock.nowMs()
   onProgress('checkpoint', 0)
-  const checkpoint = await openCheckpoint(options.checkpointPath)
+  const checkpoint = await openCheckpoint(options.checkpointPath, { skipsVocabulary: true })
   onProgress('weights', 0)
   const drafting = await planDraftOpening(checkpoint, options)
   const listeners = { onProgress: (part: number) => onProgress('weights', part), onWarning }

@@ -25,7 +25,7 @@ export async function planDraftOpening(
 ): Promise<DraftOpening | null> {
   const { draft, kvDtype, kvMemoryBytes } = options
   if (draft === undefined) return null
-  const checkpoint = await openCheckpoint(draft.checkpointPath)
+  const checkpoint = await openCheckpoint(draft.checkpointPath, { skipsVocabulary: true })
   if (checkpoint.kind === 'onnx' || target.kind === 'onnx') {
     const which = target.kind === 'onnx' ? 'the model' : 'the draft model'
     throw workerError('WORKER_DRAFT_EXPORTED', { details: { which } })

@@ -180,6 +180,31 @@ export class ByteCursor {
     this.cursor = at
   }
 
+  /**
+   * Pass over strings that lie whole in the window, at most `total`, without looking at their text.
+   *
+   * @returns how many
+   */
+  skipTexts(total: number): number {
+    const { window, filled } = this
+    let at = this.cursor
+    let count = 0
+    while (count < total && filled - at >= 8) {
+      const length = window.readUInt32LE(at)
+      const end = at + 8 + length
+      if (window.readUInt32LE(at + 4) !== 0 || end > filled) break
+      at = end
+      count += 1
+    }
+    this.cursor = at
+    return count
+  }
+
+  /** Pass over bytes that are in the window. */
+  skip(numBytes: number): void {
+    this.advance(numBytes)
+  }
+
   private advance(numBytes: number): number {
     invariant(this.has(numBytes), 'byte-cursor I3', 'read without need')
     const start = this.cursor

@@ -20,6 +20,8 @@ const MAX_STRING_BYTES = 128 * 1024 * 1024
 /** 64 times the largest vocabulary. */
 const MAX_ARRAY_ELEMENTS = 1 << 24
 const MAX_ARRAY_DEPTH = 4
+/** Passed over at a time. */
+const SKIPPED_BYTES = 65_536
 
 const STRING = 8
 const ARRAY = 9
@@ -48,6 +50,16 @@ const BOOL = 7
 
 export type Metadata = Map<string, MetadataValue>
 
+/** Arrays with an element a token. Most of a header, and nothing that weights or their graph depend on. */
+const VOCABULARY = new Set(
+  ['tokens', 'token_type', 'scores', 'merges'].map((name) => `tokenizer.ggml.${name}`),
+)
+
+export interface MetadataOptions {
+  /** Pass the vocabulary's arrays over: for who has no text to read or write. Their keys are absent then. */
+  readonly skipsVocabulary?: boolean
+}
+
 /**
  * Read `numKeyValues` entries.
  *
@@ -56,7 +68,11 @@ export type Metadata = Map<string, MetadataValue>
  *
  * Cost: 98,000 strings take about 20 ms.
  */
-export async function readMetadata(cursor: ByteCursor, numKeyValues: number): Promise<Metadata> {
+export async function readMetadata(
+  cursor: ByteCursor,
+  numKeyValues: number,
+  { skipsVocabulary = false }: MetadataOptions = {},
+): Promise<Metadata> {
   const metadata: Metadata = new Map()
   for (let i = 0; i < numKeyValues; i++) {
     const offset = cursor.position
@@ -72,7 +88,9 @@ export async function readMetadata(cursor: ByteCursor, numKeyValues: number): Pr
     }
     const field = `metadata ${quote(key)}`
     await cursor.need(4, `${field}.type`)
-    metadata.set(key, await readValue(cursor, cursor.u32(), field, 0))
+    const type = cursor.u32()
+    if (skipsVocabulary && type === ARRAY && VOCABULARY.has(key)) await skipArray(cursor, field)
+    else metadata.set(key, await readValue(cursor, type, field, 0))
   }
   return metadata
 }
@@ -129,6 +147,33 @@ async function readArray(
     return arrays
   }
   return readScalars(cursor, type, count, field)
+}
+
+/** Checks counts and lengths as `readArray` does, and makes nothing of what is inside. */
+async function skipArray(cursor: ByteCursor, field: string): Promise<void> {
+  await cursor.need(12, field)
+  const type = cursor.u32()
+  const elementBytes = smallestElementBytes(cursor, type, field, MAX_ARRAY_DEPTH)
+  const count = readArrayCount(cursor, elementBytes, field)
+  if (type === STRING) return skipStrings(cursor, count, field)
+  for (let leftBytes = count * elementBytes; leftBytes > 0; ) {
+    const numBytes = Math.min(leftBytes, SKIPPED_BYTES)
+    await cursor.need(numBytes, field)
+    cursor.skip(numBytes)
+    leftBytes -= numBytes
+  }
+}
+
+async function skipStrings(cursor: ByteCursor, count: number, field: string): Promise<void> {
+  for (let done = 0; ; done++) {
+    done += cursor.skipTexts(count - done)
+    if (done === count) return
+    const element = `${field}[${done}]`
+    await cursor.need(8, `${element}.length`)
+    const length = readLength(cursor, MAX_STRING_BYTES, element)
+    await cursor.need(length, element)
+    cursor.skip(length)
+  }
 }
 
 function smallestElementBytes(

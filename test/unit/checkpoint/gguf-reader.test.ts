@@ -39,6 +39,41 @@ function value(entry: GgufValue): GgufSpec {
 
 const norm = { name: 'norm', dims: [64], type: 0, data: Buffer.alloc(256) }
 
+describe('a vocabulary that is passed over', () => {
+  const tokens = Array.from({ length: 3_000 }, (_, id) =>
+    id % 500 === 0 ? 'x'.repeat(70_000) : `t${id}`,
+  )
+  const vocabulary: NonNullable<GgufSpec['metadata']> = [
+    ['tokenizer.ggml.tokens', strings(tokens)],
+    [
+      'tokenizer.ggml.scores',
+      { type: 'array', of: 'f32', values: tokens.map(() => ({ type: 'f32', value: 0.5 })) },
+    ],
+    ['tokenizer.ggml.eos_token_id', { type: 'u32', value: 7 }],
+    ['general.name', { type: 'string', value: 'after it' }],
+  ]
+
+  it('leaves everything else as it is', async () => {
+    const path = await place({ metadata: vocabulary, tensors: [norm] })
+    const [whole, lean] = [await readGguf(path), await readGguf(path, { skipsVocabulary: true })]
+    const kept = [...whole.metadata].filter(([key]) => !/\.(tokens|scores)$/.test(key))
+    expect([...lean.metadata]).toEqual(kept)
+    expect(lean.tensors).toEqual(whole.tensors)
+    expect(whole.metadata.get('tokenizer.ggml.tokens')).toEqual(tokens)
+  })
+
+  it('is refused where it ends too early, as when it is read', async () => {
+    const bytes = encodeGguf({ metadata: vocabulary, tensors: [norm] })
+    for (const numBytes of [60, 90, 20_000, 100_000, 430_000]) {
+      const path = await place(bytes.subarray(0, numBytes))
+      const told = await Promise.all(
+        [true, false].map((skipsVocabulary) => caught(readGguf(path, { skipsVocabulary }))),
+      )
+      expect(told[0]).toMatchObject({ code: (told[1] as { code: string }).code })
+    }
+  })
+})
+
 describe('a GGUF file that is right', () => {
   it('presents metadata of every type', async () => {
     const { metadata, kind } = await openCheckpoint(await place(smallGguf()))
