@@ -62,7 +62,12 @@ export function judgeStart(record: StartRecord): StartVerdict[] {
   const last = (samples.at(-1)?.engineBytes ?? 0) / 1e6
   return [
     ...verdicts,
-    verdict(`resident after ${requests} requests (KV touched), engine process`, 'MB', last, most),
+    verdict(
+      `resident after ${requests} requests (all KV touched), engine process`,
+      'MB',
+      last,
+      most,
+    ),
     verdict(`growth over ${requests} requests`, 'MB', growthBytes / 1e6, GROWTH_NOISE_MB),
   ]
 }

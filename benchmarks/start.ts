@@ -45,7 +45,7 @@ const program = new Command('bench:start')
   .option('--runs <n>', 'starts that are counted, after one that packs', '5')
   .option('--requests <n>', 'small requests for the check of leaks; 0 = none', '10000')
   .option('--concurrency <n>', 'of them at once', '32')
-  .option('--kv-mib <n>', 'KV memory; small, so that the leak check has touched all of it', '64')
+  .option('--kv-mib <n>', 'KV memory; small, because the leak check fills it first', '64')
   .option('--threads <n>', 'compute threads', '2')
   .option('--no-keep', 'do not write a record under benchmarks/results')
   .addHelpText(
@@ -94,6 +94,7 @@ async function run(options: StartOptions): Promise<void> {
               enginePid: memory.enginePid,
               numRequests,
               settleRequests: numRequests / 5,
+              poolTokens: load.last.description.numBlocks * load.last.description.blockSize,
               concurrency: Number(options.concurrency),
               onProgress: (line) => console.error(line),
             })
