@@ -34,6 +34,7 @@ import type { Metrics } from '../metrics/metrics.ts'
 import type { ModelReference } from '../store/model-reference.ts'
 import type { StoredModel } from '../store/model-store.ts'
 import { beginTokenizer } from '../text/tokenizer.ts'
+import type { SpareEngine } from '../worker/fork-engine.ts'
 import type { SupervisorStatus } from '../worker/replica-supervisor.ts'
 import { systemTimer } from '../worker/timer.ts'
 import { type ModelAccess, stageName } from './model-access.ts'
@@ -45,6 +46,8 @@ export interface PoolSurroundings {
   readonly access: ModelAccess
   readonly metrics: Metrics
   readonly logger: Logger
+  /** A process that the first replica becomes. */
+  readonly spare?: SpareEngine | undefined
   /** How far an engine's load has come. */
   onProgress(stage: string, fraction: number): void
   /** An engine process is being started. */
@@ -122,6 +125,7 @@ function poolTools(
     metrics,
     logger,
     traces,
+    spare,
     onProgress,
     onLaunched,
   }: PoolSurroundings & Pick<PoolKit, 'traces'>,
@@ -146,7 +150,7 @@ function poolTools(
       const { engine, modelId, index, cpuSet, onStateChange, onAdapterFailed } = asked
       onLaunched?.()
       return superviseReplica(engine, {
-        ...{ modelId, index, metrics, traces, onProgress },
+        ...{ modelId, index, spare, metrics, traces, onProgress },
         launcher: cpuSet === null ? [] : affinityLauncher(modelId, cpuSet, allowedCpus()),
         entryPath: engineEntry,
         onLog: (line) => logger.warn({ modelId, replica: index }, `engine: ${line}`),

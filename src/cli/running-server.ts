@@ -20,6 +20,7 @@ import { AuditLog, DEFAULT_AUDIT_OPTIONS } from '../provenance/audit-log.ts'
 import { AUDIT_RECORD_VERSION } from '../provenance/audit-record.ts'
 import { buildServer } from '../server/app.ts'
 import { DEFAULT_SERVER_CONFIG, type ServerConfig } from '../server/server-config.ts'
+import type { SpareEngine } from '../worker/fork-engine.ts'
 import { listen } from './listen.ts'
 import { machineFacts } from './machine-facts.ts'
 import type { ModelAccess } from './model-access.ts'
@@ -40,6 +41,8 @@ export interface ServerStart {
   readonly model: NamedModel | null
   readonly logger: Logger
   readonly progress: Progress
+  /** A process that the named model's engine becomes. */
+  readonly spare?: SpareEngine | undefined
 }
 
 export interface RunningServer {

@@ -6,6 +6,7 @@
 import type { ServingError } from '../base/errors.ts'
 import { EngineMetrics } from '../metrics/engine-metrics.ts'
 import type { Metrics } from '../metrics/metrics.ts'
+import type { SpareEngine } from '../worker/fork-engine.ts'
 import type { EngineOptions } from '../worker/messages.ts'
 import { ReplicaSupervisor, type SupervisorStatus } from '../worker/replica-supervisor.ts'
 import type { Replica } from './replica.ts'
@@ -19,6 +20,8 @@ export interface ReplicaSurroundings {
   readonly entryPath: string
   /** What starts the process and becomes it; empty = nothing. */
   readonly launcher: readonly string[]
+  /** A process that it becomes when it starts. */
+  readonly spare: SpareEngine | undefined
   readonly metrics: Metrics
   /** Where its step trace can be switched. */
   readonly traces: StepTraces
@@ -34,13 +37,14 @@ export function superviseReplica(
   engine: EngineOptions,
   surroundings: ReplicaSurroundings,
 ): Replica {
-  const { modelId, index, entryPath, launcher, metrics, traces } = surroundings
+  const { modelId, index, entryPath, launcher, spare, metrics, traces } = surroundings
   const engineMetrics = new EngineMetrics(metrics, modelId, index)
   let numRestarts = 0
   const supervisor = new ReplicaSupervisor({
     entryPath,
     engine,
     launcher,
+    spare,
     onProgress: (stage, fraction) => surroundings.onProgress(stage, fraction),
     onLog: (line) => surroundings.onLog(line),
     onAdapterFailed: (slot, error) => surroundings.onAdapterFailed?.(slot, error),

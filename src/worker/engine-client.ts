@@ -1,5 +1,5 @@
 /**
- * The API process's end of one engine process: forks it, hands sequences in, gives updates out, tells of its end. Owns
+ * The API process's end of one engine process: makes it, hands sequences in, gives updates out, tells of its end. Owns
  * the child and the sequences inside it. Does not restart anything. JavaScript thread only.
  *
  * Invariants:
@@ -9,11 +9,12 @@
  * C3 `onEnd` is the last event, and comes also when the process could not be made.
  */
 
-import { type ChildProcess, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import type { WireError } from '../base/errors.ts'
 import type { SequenceId } from '../base/ids.ts'
 import { AdapterAnswers } from './adapter-answers.ts'
 import { workerError } from './errors.ts'
+import { type EngineProgram, forkEngine, type SpareEngine } from './fork-engine.ts'
 import { LineForwarder } from './line-forwarder.ts'
 import type {
   AdapterSpec,
@@ -55,14 +56,10 @@ export interface EngineClientEvents<Listener> {
   onEnd(end: EngineEnd<Listener>): void
 }
 
-export interface EngineProcessOptions {
-  /** JavaScript file of the engine process. */
-  readonly entryPath: string
+export interface EngineProcessOptions extends EngineProgram {
   readonly engine: EngineOptions
-  /** Its whole environment. */
-  readonly environment: Readonly<Record<string, string>>
-  /** A program and its arguments that start it and become it, such as `taskset -c 0-3`. */
-  readonly launcher?: readonly string[]
+  /** Taken instead of a new process where it fits. */
+  readonly spare?: SpareEngine | undefined
 }
 
 const CHANNEL_CLOSED_GRACE_MS = 2_000
@@ -84,18 +81,7 @@ export class EngineClient<Listener extends UpdateListener> {
   constructor(options: EngineProcessOptions, events: EngineClientEvents<Listener>) {
     this.#events = events
     this.#lines = new LineForwarder((line) => events.onLog(line))
-    const [launcher, ...launcherArgs] = options.launcher ?? []
-    // Flags of the parent, such as an inspector's port, are not the child's.
-    const program =
-      launcher === undefined
-        ? { execArgv: [] }
-        : { execPath: launcher, execArgv: [...launcherArgs, process.execPath] }
-    this.#child = fork(options.entryPath, [], {
-      serialization: 'advanced',
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      env: options.environment,
-      ...program,
-    })
+    this.#child = options.spare?.take(options) ?? forkEngine(options)
     if (this.#child.stdout !== null) this.#lines.forward(this.#child.stdout)
     if (this.#child.stderr !== null) this.#lines.forward(this.#child.stderr)
     this.#child.on('message', (message) => this.#receive(message as FromEngine))

@@ -16,6 +16,7 @@ import { invariant, reviveServingError, type ServingError } from '../base/errors
 import type { SequenceId } from '../base/ids.ts'
 import { EngineClient, type EngineEnd } from './engine-client.ts'
 import { workerError } from './errors.ts'
+import type { SpareEngine } from './fork-engine.ts'
 import type {
   AdapterSpec,
   EngineDescription,
@@ -58,6 +59,8 @@ export interface SupervisorOptions {
   readonly engine: EngineOptions
   /** A program that starts the process and becomes it, such as `taskset -c 0-3`. */
   readonly launcher?: readonly string[]
+  /** A process that the first start becomes. */
+  readonly spare?: SpareEngine | undefined
   /** The whole environment of the process; default: empty. */
   readonly environment?: Readonly<Record<string, string>>
   readonly restart?: RestartSettings
@@ -214,10 +217,10 @@ export class ReplicaSupervisor {
 
   #launch(state: SupervisorState, reason: string): void {
     this.#setState(state, reason)
-    const { entryPath, environment = {}, launcher = [] } = this.#options
+    const { entryPath, environment = {}, launcher = [], spare } = this.#options
     const engine = { ...this.#options.engine, adapters: this.#adapters.all() }
     const client: Client = new EngineClient(
-      { entryPath, engine, environment, launcher },
+      { entryPath, engine, environment, launcher, spare },
       {
         onProgress: (stage, fraction) => {
           this.#awaitStart(client)

@@ -72,7 +72,9 @@ describe('a replica that runs', () => {
   it('is ready with the description of the engine, and forwards progress and lines', async () => {
     const supervised = make('fine', { environment: { INGOT_A: '1' } })
     const description = await supervised.supervisor.start()
-    expect(description).toMatchObject({ modelType: 'fake', kernels: 'INGOT_A', ortVersion: '' })
+    // Its flags are those of an engine, and none of this process's.
+    const ortVersion = '--optimize-for-size'
+    expect(description).toMatchObject({ modelType: 'fake', kernels: 'INGOT_A', ortVersion })
     expect(supervised.progress).toEqual(['weights 0.5'])
     expect(supervised.supervisor.status()).toMatchObject({ state: 'ready', reason: null })
     expect(supervised.states).toEqual(['starting', 'ready'])
