@@ -41,7 +41,7 @@ export async function openSingle(
   const { config, hardware } = loaded
   const readiness = new FirstReadiness()
   const kit = poolKit({
-    ...{ loaded, access, metrics, logger },
+    ...{ loaded, access, metrics, logger, spare: start.spare },
     onProgress: (stage, fraction) => progress.fraction(stage, fraction),
     onLaunched: () => readiness.onLaunched(),
   })
@@ -70,6 +70,7 @@ export async function openSingle(
     ({ name }) => (isOwn(name) ? prepared : null),
   )
   await readiness.launched
+  const computed = computedBy(plan.facts)
   const decided = [...plan.choices, ...namesChoice(config.model.servedNames, card)]
   return {
     pool,
@@ -79,7 +80,7 @@ export async function openSingle(
     report: (version, choices) =>
       startReport({
         ...{ version, card, source: stored.source, sizeBytes: stored.sizeBytes },
-        ...computedBy(plan.facts),
+        ...computed,
         choices,
       }),
     readyLine: async (address) => {

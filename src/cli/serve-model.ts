@@ -19,19 +19,23 @@ import {
 import { catalogOf, EMPTY_CATALOG } from '../deployment/endpoints/catalog-file.ts'
 import { declarationDefaults } from '../deployment/endpoints/endpoint-file.ts'
 import type { EndpointCatalog } from '../deployment/endpoints/endpoint-spec.ts'
+import { SpareEngine } from '../worker/fork-engine.ts'
 import { flagsOf } from './config-flags.ts'
 import { openLog } from './log.ts'
 import { type ModelAccess, openModelAccess } from './model-access.ts'
 import { modelSettingProblem } from './model-settings.ts'
 import type { NamedModel } from './open-single.ts'
+import { packageFiles } from './package-files.ts'
 import { Progress } from './progress.ts'
-import { type RunningServer, startServer } from './running-server.ts'
+import type { RunningServer } from './running-server.ts'
 import { abortOnSignal } from './signals.ts'
+import { collectEarly } from './start-memory.ts'
 
 export async function serveModel(
   model: string | undefined,
   parsed: Readonly<Record<string, unknown>>,
 ): Promise<void> {
+  const collectAsUsual = collectEarly()
   const configFile = parsed.config as string | undefined
   const flags = { ...flagsOf(parsed), ...(model === undefined ? {} : { 'model.name': model }) }
   const loaded = loadConfig({ configFile, flags })
@@ -41,13 +45,17 @@ export async function serveModel(
   const log = openLog(config.log)
   const progress = new Progress()
   let access: ModelAccess | undefined
+  let spare: SpareEngine | undefined
   let server: RunningServer | undefined
   try {
     access = await openModelAccess(config.store)
     const model = await namedModel(loaded, catalog, { access, signal: watch.signal })
     const { logger } = log
+    // Loads its modules while this process loads the server's, which are most of the program.
+    if (model !== null) spare = new SpareEngine(packageFiles().engineEntry)
+    const { startServer } = await import('./running-server.ts')
     server = await startServer({
-      ...{ loaded, access, catalog, model, logger, progress },
+      ...{ loaded, access, catalog, model, logger, progress, spare },
       readCatalog: () => declaredIn(loaded, rereadFile(loaded, configFile)),
     })
     const { reload } = server
@@ -55,6 +63,7 @@ export async function serveModel(
     process.stdout.write(`${server.report}\n`)
     const line = await Promise.race([server.ready, rejection(watch.signal)])
     progress.end()
+    collectAsUsual()
     process.stdout.write(`${line}\n`)
     // Ending is all that helps then: what watches over this process may start it again.
     await Promise.race([aborted(watch.signal), server.givenUp])
@@ -64,6 +73,7 @@ export async function serveModel(
     if (!watch.signal.aborted) throw error
   } finally {
     progress.end()
+    spare?.close()
     await server?.stop(config.server.gracePeriodMs)
     await access?.store.close()
     watch.stopListening()

@@ -133,7 +133,10 @@ export function preparedFrom(
   variant: Pick<VariantSpec, 'weights'>,
   texts: TextToolsCache,
 ): PreparedVariant {
-  const { sizes, facts, engine, card, memory, maxQueuedSequences } = plan
+  const { sizes, engine, card, memory, maxQueuedSequences } = plan
+  const { quantization, tokenizer, config } = plan.facts
+  // Not the whole plan: it holds the checkpoint's index and every text of its vocabulary.
+  const text = { source: plan.source, facts: { tokenizer, config } }
   const { kvMemoryBytes, minKvMemoryBytes, swapBytes } = sizes
   // Swap space is in proportion to the KV that it is for.
   const swapShare = swapBytes / kvMemoryBytes
@@ -146,7 +149,7 @@ export function preparedFrom(
       processBytes: PROCESS_BYTES,
     },
     kvBytesPerToken: memory.kvBytesPerToken,
-    quantization: quantizationWord(variant.weights.format, facts.quantization),
+    quantization: quantizationWord(variant.weights.format, quantization),
     maxNumSeqs: engine.maxNumSeqs,
     maxQueuedSequences,
     engine: (bytes) => {
@@ -154,8 +157,8 @@ export function preparedFrom(
       const scheduling = { ...engine.scheduling, swapBytes: bytes - kvBytes }
       return { ...engine, kvMemoryBytes: kvBytes, scheduling }
     },
-    beginTextTools: () => texts.begin(plan),
-    textTools: () => texts.of(plan),
+    beginTextTools: () => texts.begin(text),
+    textTools: () => texts.of(text),
   }
 }
 
