@@ -17,7 +17,7 @@ export type Activations = 'f32' | 'bf16' | 'int8'
 export interface NativeCapabilities {
   /** Must equal `NATIVE_ABI`; raised whenever this file changes meaning. */
   readonly abi: number
-  /** Kernel family chosen at load: `avx512-vnni`, `avx2`, `neon`, `scalar`. */
+  /** Kernel family chosen at load: `avx512-vnni`, `avx2-vnni`, `avx2`, `neon-dotprod`, `neon`, `scalar`. */
   readonly kernels: string
   /** CPU features that the choice was made from. */
   readonly cpuFeatures: readonly string[]

@@ -29,7 +29,7 @@ it('reports its ABI, kernels and CPU features', () => {
   const capabilities = binding().capabilities()
   expect(Object.keys(capabilities).sort()).toEqual(membersOf('NativeCapabilities').sort())
   expect(capabilities.abi).toBe(NATIVE_ABI)
-  expect(capabilities.kernels).toMatch(/^(avx512-vnni|avx2|neon|scalar)$/)
+  expect(capabilities.kernels).toMatch(/^(avx512-vnni|avx2-vnni|avx2|neon-dotprod|neon|scalar)$/)
 })
 
 it('gives a model exactly the members of NativeModel and NativeBuffers', () => {

@@ -12,6 +12,7 @@ use std::time::Instant;
 /// A thread's own, larger than its share of any cache.
 const BYTES_PER_THREAD: usize = 256 << 20;
 const READ_PASSES: usize = 12;
+#[cfg(target_arch = "x86_64")]
 const COMPUTE_PASSES: usize = 12;
 
 fn main() {

@@ -5,9 +5,10 @@
 //! was cut into calls, and with any number of threads. It holds because each output element is reduced in one fixed
 //! order: linear layers over k ascending, attention over absolute splits of 256 positions, norms over a fixed tree.
 //!
-//! Every kernel is written once over `simd::Simd` and instantiated for AVX-512, AVX2 + FMA and portable code; all three
+//! Every kernel is written once over `simd::Simd` and instantiated for AVX-512, AVX2 + FMA, NEON and portable code; all
 //! use the same fused operations in the same order, so they agree bit for bit. Only dot products of int8 and of pairs of
-//! bf16 have paths of their own: the former are exact in integers, the latter do what two fused operations do.
+//! bf16 have paths of their own: the former are exact in integers (with `vpdpbusd` on 512 bits, with `vpmaddubsw`, or
+//! over `quads::Quads`, which has it on 256 bits and NEON), the latter do what two fused operations do.
 
 // Tiles are walked by index because several arrays of registers are walked together.
 #![allow(clippy::needless_range_loop)]
@@ -48,15 +49,19 @@ mod linear_f32;
 mod linear_grouped;
 mod linear_grouped_avx2;
 mod linear_grouped_panel;
+mod linear_grouped_quads;
 mod linear_grouped_vnni;
 mod linear_groups;
 mod linear_inputs;
 mod linear_int8;
+mod linear_int8_quads;
 mod linear_int8_vnni;
 mod linear_planes;
 mod linear_planes_avx2;
 mod linear_planes_panel;
+mod linear_planes_quads;
 mod linear_planes_vnni;
+mod linear_quads;
 mod linear_vnni;
 mod low_rank;
 mod moe;
@@ -70,6 +75,9 @@ mod planes;
 mod planes_pack;
 mod pool;
 mod qk_norm;
+mod quads;
+mod quads_avx2;
+mod quads_neon;
 mod quantize;
 mod quantized;
 mod quantized_fields;
@@ -79,6 +87,7 @@ mod router;
 mod scratch;
 mod simd;
 mod simd_avx512;
+mod simd_neon;
 mod simd_portable;
 mod source;
 

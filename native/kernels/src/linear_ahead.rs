@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use crate::simd::Simd;
+use crate::simd_portable::Portable;
+
 /// Which weights a row tile fetches into the cache for later, block by block.
 ///
 /// Several row tiles share the fetching of the next column tile. A single one of 2 to 6 rows runs ahead of itself; a
@@ -41,16 +44,22 @@ impl Ahead {
         }
     }
 
+    /// Nothing: somebody else asks.
+    pub fn nothing(&self) -> Self {
+        Self {
+            from: self.from,
+            lines: 0..0,
+        }
+    }
+
     /// Ask for the lines of the block whose first byte lies `offset` from the tile's.
-    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn fetch(&self, offset: usize) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         for line in self.lines.clone() {
             // Past the last tile there may be no memory at this address; a prefetch ignores that.
             let at = self.from.wrapping_add(offset + line * 64);
-            // SAFETY: SSE is part of x86-64, and a prefetch never faults.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+            // SAFETY: a prefetch needs no CPU feature and never faults.
+            unsafe { Portable::fetch(at) };
         }
     }
 }

@@ -6,16 +6,18 @@
 
 use std::ops::Range;
 
-use crate::cpu::{Family, family};
+use crate::cpu::family;
 use crate::grouped::{Codes, Grouped};
 use crate::linear::{TILE_ROWS, Target, row_tiles};
 use crate::linear_ahead::Ahead;
+use crate::linear_grouped_quads;
 use crate::packed_linear::{BLOCK, TILE_COLUMNS};
+use crate::quads::has_quads;
 use crate::quantize::QuantisedRow;
 use crate::simd::Simd;
 use crate::simd_portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use crate::{linear_grouped_avx2, linear_grouped_vnni};
+use crate::{cpu::Family, linear_grouped_avx2, linear_grouped_vnni};
 
 /// Multiply the rows of `range` with one tile.
 ///
@@ -38,6 +40,10 @@ pub(crate) unsafe fn grouped_rows(
         #[cfg(target_arch = "x86_64")]
         if family == Family::Avx512Vnni {
             linear_grouped_vnni::tile(kind, tile.as_ptr(), blocks, acts, rows, target, &ahead);
+            continue;
+        }
+        if has_quads(family) {
+            linear_grouped_quads::tile(kind, tile.as_ptr(), blocks, acts, rows, target, &ahead);
             continue;
         }
         for row in 0..rows.len() {

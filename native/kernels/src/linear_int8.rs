@@ -8,16 +8,18 @@ use std::ops::Range;
 
 use half::f16;
 
-use crate::cpu::{Family, family};
+use crate::cpu::family;
 use crate::linear::{TILE_ROWS, Target, row_tiles};
 use crate::linear_ahead::Ahead;
 use crate::linear_grouped::grouped_rows;
+use crate::linear_int8_quads;
 use crate::linear_planes::planes_rows;
 use crate::packed_linear::Kind;
+use crate::quads::has_quads;
 use crate::quantize::QuantisedRow;
 use crate::simd_portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use crate::{linear_avx2, linear_int8_vnni};
+use crate::{cpu::Family, linear_avx2, linear_int8_vnni};
 
 /// Multiply the rows of `range` with one tile of packed weights.
 ///
@@ -48,6 +50,10 @@ pub(crate) unsafe fn int8_rows(
         #[cfg(target_arch = "x86_64")]
         if family == Family::Avx512Vnni {
             linear_int8_vnni::tile(kind, tile.as_ptr(), blocks, acts, rows, target, &ahead);
+            continue;
+        }
+        if has_quads(family) {
+            linear_int8_quads::tile(kind, tile.as_ptr(), blocks, acts, rows, target, &ahead);
             continue;
         }
         for row in 0..rows.len() {

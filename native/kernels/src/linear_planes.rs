@@ -8,18 +8,20 @@
 
 use std::ops::Range;
 
-use crate::cpu::{Family, family};
+use crate::cpu::family;
 use crate::format::Format;
 use crate::linear::{TILE_ROWS, Target, row_tiles};
 use crate::linear_ahead::Ahead;
+use crate::linear_planes_quads;
 use crate::packed_linear::TILE_COLUMNS;
 use crate::planes::Planes;
 use crate::planes_pack::{quant, scale_and_minimum};
+use crate::quads::has_quads;
 use crate::quantize::QuantisedRow;
 use crate::simd::Simd;
 use crate::simd_portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use crate::{linear_planes_avx2, linear_planes_vnni};
+use crate::{cpu::Family, linear_planes_avx2, linear_planes_vnni};
 
 /// Multiply the rows of `range` with one tile.
 ///
@@ -46,6 +48,10 @@ pub(crate) unsafe fn planes_rows(
         #[cfg(target_arch = "x86_64")]
         if family == Family::Avx512Vnni {
             linear_planes_vnni::tile(format, tile.as_ptr(), blocks, acts, rows, target, &ahead);
+            continue;
+        }
+        if has_quads(family) {
+            linear_planes_quads::tile(format, tile.as_ptr(), blocks, acts, rows, target, &ahead);
             continue;
         }
         for row in 0..rows.len() {

@@ -231,7 +231,18 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             $crate::cpu::Family::Avx512Vnni => unsafe { on_avx512($($arg),*) },
             #[cfg(target_arch = "x86_64")]
-            $crate::cpu::Family::Avx2 => unsafe { on_avx2($($arg),*) },
+            $crate::cpu::Family::Avx2Vnni | $crate::cpu::Family::Avx2 => unsafe {
+                on_avx2($($arg),*)
+            },
+            // What `sdot` needs is said where it is written; NEON itself belongs to every aarch64.
+            #[cfg(target_arch = "aarch64")]
+            $crate::cpu::Family::NeonDotprod => unsafe {
+                $kernel::<$crate::simd_neon::Neon<true>>($($arg),*)
+            },
+            #[cfg(target_arch = "aarch64")]
+            $crate::cpu::Family::Neon => unsafe {
+                $kernel::<$crate::simd_neon::Neon<false>>($($arg),*)
+            },
             _ => unsafe { $kernel::<$crate::simd_portable::Portable>($($arg),*) },
         }
     }};

@@ -1,5 +1,5 @@
-//! `Simd` in plain Rust: the reference of every other implementation, and what AVX2 and NEON machines run (compiled with
-//! their features, the loops below become their vector instructions).
+//! `Simd` in plain Rust: the reference of every other implementation, and what AVX2 machines run (compiled with its
+//! features, the loops below become its vector instructions).
 
 use half::{bf16, f16};
 
@@ -75,7 +75,12 @@ unsafe impl Simd for Portable {
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: a prefetch never faults. Its intrinsic is not stable.
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) at, options(readonly, nostack, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let _ = at;
     }
     #[inline(always)]
@@ -85,7 +90,12 @@ unsafe impl Simd for Portable {
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as in `fetch`.
+        unsafe {
+            std::arch::asm!("prfm pldl2keep, [{0}]", in(reg) at, options(readonly, nostack, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let _ = at;
     }
     #[inline(always)]

@@ -6,10 +6,9 @@ use ingot_kernels::{
     Curve, Gated, Pool, QkNorm, activation, concat_heads, cpu, gated, layer_norm, qk_norm,
     rms_norm, scale, scaled_add, slice_heads, use_kernels,
 };
-use support::{Random, bits};
+use support::{KERNELS, Random, bits};
 
 const CURVES: [&str; 6] = ["silu", "gelu", "gelu_tanh", "relu", "relu2", "quick_gelu"];
-const FAMILIES: [&str; 3] = ["avx512-vnni", "avx2", "scalar"];
 
 /// e^-x as 1 − erf needs it, from the definition's own series and continued fraction.
 fn erf(x: f64) -> f64 {
@@ -269,7 +268,7 @@ fn every_kernel_family_gives_the_same_bits() {
         ..Gated::SWIGLU
     };
     let mut seen: Vec<(&str, Vec<Vec<u32>>)> = Vec::new();
-    for family in FAMILIES {
+    for family in KERNELS {
         if !use_kernels(family) {
             continue;
         }

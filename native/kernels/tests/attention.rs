@@ -9,10 +9,10 @@ use ingot_kernels::{
     use_kernels,
 };
 use support::attention::{
-    BLOCK, DTYPES, KERNELS, MAX_BLOCKS, Options, SHAPES, Sequence, Shape, World, sequence, shape,
-    variants, worst_error,
+    BLOCK, DTYPES, MAX_BLOCKS, Options, SHAPES, Sequence, Shape, World, sequence, shape, variants,
+    worst_error,
 };
-use support::{Random, bits};
+use support::{KERNELS, Random, bits};
 
 #[test]
 fn f32_attention_matches_f64_arithmetic() {

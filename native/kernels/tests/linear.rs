@@ -3,7 +3,7 @@
 mod support;
 
 use ingot_kernels::{Activations, Format, PackedLinear, Part, Pool, Scratch, linear, use_kernels};
-use support::{FORMATS, Random, bits, halves, inputs, quantised, run_linear, stored};
+use support::{FORMATS, KERNELS, Random, bits, halves, inputs, quantised, run_linear, stored};
 
 #[test]
 fn a_packed_row_dequantises_to_the_formats_own_values() {
@@ -173,7 +173,7 @@ fn check_repetition(k: usize, sizes: &[(Format, usize)], seed: u64) {
         let alone: Vec<f32> = (0..64)
             .flat_map(|row| run_linear(&weight, &x[row * k..][..k], 1, activations, &pools[0]))
             .collect();
-        for kernels in ["scalar", "avx2", "avx512-vnni", "avx512-bf16"] {
+        for kernels in KERNELS {
             if !use_kernels(kernels) {
                 println!("this CPU has no {kernels}");
                 continue;
@@ -313,7 +313,7 @@ fn the_largest_weights_and_activations_saturate_nothing() {
             x.extend((0..k).map(|i| if i % 2 == 0 { 3.0 } else { -3.0 }));
             let mut values = vec![0.0; k];
             weight.row_into(0, &mut values);
-            for kernels in ["scalar", "avx2", "avx512-vnni"] {
+            for kernels in KERNELS {
                 if !use_kernels(kernels) {
                     continue;
                 }

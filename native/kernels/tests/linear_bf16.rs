@@ -3,7 +3,7 @@
 mod support;
 
 use ingot_kernels::{Activations, Format, PackedLinear, Part, Pool, use_kernels};
-use support::{Random, bits, inputs, run_linear, stored};
+use support::{KERNELS, Random, bits, inputs, run_linear, stored};
 
 #[test]
 fn bf16_activations_are_f32_ones_rounded_to_bf16() {
@@ -64,7 +64,7 @@ fn pairs_of_bf16_that_are_nearly_nothing_have_the_same_bits_on_every_cpu() {
     let weight = PackedLinear::pack(&[part], k, &pool).unwrap();
     let x = tiny(rows * k, -50);
     let mut expected = None;
-    for kernels in ["scalar", "avx2", "avx512-vnni", "avx512-bf16"] {
+    for kernels in KERNELS {
         if use_kernels(kernels) {
             let out = bits(&run_linear(&weight, &x, rows, Activations::Int8, &pool));
             assert_eq!(expected.get_or_insert(out.clone()), &out, "{kernels}");

@@ -5,7 +5,7 @@ mod support;
 use ingot_kernels::{
     Format, LowRank, LowRankParts, LowRankUse, Part, Pool, Scratch, add_low_rank, use_kernels,
 };
-use support::{Random, bits, stored};
+use support::{KERNELS, Random, bits, stored};
 
 /// What a delta is made of, to compute with as the definition says.
 struct Values {
@@ -122,7 +122,7 @@ fn rows_have_the_references_bits_on_every_family_with_any_number_of_threads() {
                 .for_each(|delta| reference(delta, &x[row * k..][..k], y));
         }
     }
-    for family in ["avx512-vnni", "avx2", "neon", "scalar"] {
+    for family in KERNELS {
         if !use_kernels(family) {
             continue;
         }

@@ -8,7 +8,7 @@ use ingot_kernels::{
     Activations, Expert, Format, Gated, PackedLinear, Part, Pool, Router, RouterScratch, Scoring,
     Scratch, cpu, gated, head_linear, linear, moe, use_kernels,
 };
-use support::{Random, bits, stored};
+use support::{KERNELS, Random, bits, stored};
 
 const PLAIN: Router<'static> = Router {
     num_experts: 6,
@@ -269,7 +269,7 @@ fn a_mixture_has_the_bits_of_its_experts_one_by_one_whatever_shares_the_step() {
         let x = random.values(rows * mixture.width);
         let logits = random.values(rows * PLAIN.num_experts);
         let expected = reference(&mixture, &x, &logits, activations);
-        for kernels in ["scalar", "avx2", "avx512-vnni"] {
+        for kernels in KERNELS {
             if !use_kernels(kernels) {
                 continue;
             }

@@ -7,7 +7,7 @@ use ingot_kernels::{
     linear, use_kernels,
 };
 use support::quantized::{Owned, awq, bytes, float8, gptq, packed, table};
-use support::{Random, bits};
+use support::{KERNELS, Random, bits};
 
 /// Every layout, with sizes that have a packed form and some that have none.
 fn everything(random: &mut Random) -> Vec<Owned> {
@@ -185,7 +185,7 @@ fn a_row_has_the_same_bits_alone_in_any_batch_on_any_threads_and_kernels() {
             .chunks(k)
             .flat_map(|row| run(&weight, row, activations, &pools[0]))
             .collect();
-        for kernels in ["scalar", "avx2", "avx512-vnni"] {
+        for kernels in KERNELS {
             if !use_kernels(kernels) {
                 println!("this CPU has no {kernels}");
                 continue;

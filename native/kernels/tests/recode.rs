@@ -4,7 +4,7 @@ mod support;
 
 use half::f16;
 use ingot_kernels::{Format, PackedLinear, Part, Pool, Recode, use_kernels};
-use support::{Random, bits, stored};
+use support::{KERNELS, Random, bits, stored};
 
 const TARGETS: [Format; 6] = [
     Format::F32,
@@ -182,7 +182,7 @@ fn threads_and_kernels_do_not_change_a_byte() {
                 .collect::<Vec<_>>()
         };
         let expected = packed(1);
-        for kernels in ["scalar", "avx2", "avx512-vnni"] {
+        for kernels in KERNELS {
             if use_kernels(kernels) {
                 assert!(packed(3) == expected, "{format:?} on {kernels}");
             }

@@ -238,7 +238,6 @@ pub fn variants(shape: Shape) -> Vec<Options> {
 }
 
 pub const DTYPES: [KvDtype; 4] = [KvDtype::F32, KvDtype::F16, KvDtype::Bf16, KvDtype::Int8];
-pub const KERNELS: [&str; 4] = ["scalar", "avx2", "avx512-vnni", "avx512-bf16"];
 
 /// Numbers of one head of a row as f64: queries, then keys, then values.
 fn head_of(world: &World, sequence: &Sequence, row: usize, head: usize) -> Vec<f64> {

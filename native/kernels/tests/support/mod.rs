@@ -9,6 +9,17 @@ pub mod quantized;
 use half::f16;
 use ingot_kernels::{Activations, Format, PackedLinear, Pool, Scratch, linear};
 
+/// All kernels by name, the reference first; a CPU has some of them (`use_kernels`).
+pub const KERNELS: [&str; 7] = [
+    "scalar",
+    "neon",
+    "neon-dotprod",
+    "avx2",
+    "avx2-vnni",
+    "avx512-vnni",
+    "avx512-bf16",
+];
+
 pub struct Random(pub u64);
 
 impl Random {
