@@ -43,6 +43,7 @@ export interface ModelSummary
 
 export interface ModelFacts {
   readonly path: string
+  /** Without the metadata of its tokenizer. */
   readonly checkpoint: OpenedCheckpoint
   readonly config: ModelSummary
   /** `null` for a checkpoint whose graph is made here. */
@@ -75,16 +76,23 @@ export async function readModelFacts(path: string): Promise<ModelFacts> {
     const value = checkpoint.metadata.get(key)
     return typeof value === 'string' && value !== '' ? value : null
   }
+  const tokenizer = await readTokenizer(checkpoint, computed.config)
+  // The tokenizer's description says it all again.
+  const metadata = new Map([...checkpoint.metadata].filter(([key]) => !isOfTokenizer(key)))
   return {
     path,
-    checkpoint,
+    checkpoint: { ...checkpoint, metadata },
     ...computed,
     quantization: computed.weights.formats[0]?.format ?? 'none',
-    tokenizer: await readTokenizer(checkpoint, computed.config),
+    tokenizer,
     name: text('general.name'),
     licence: text('general.license'),
     author: text('general.author') ?? text('general.organization'),
   }
+}
+
+function isOfTokenizer(key: string): boolean {
+  return key.startsWith('tokenizer.ggml.')
 }
 
 type ComputedFacts = Pick<

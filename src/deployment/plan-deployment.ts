@@ -18,6 +18,7 @@ import type { ModelCard } from './deployments.ts'
 import { type DraftPlan, type DraftSource, draftOptions, planDraft } from './draft-plan.ts'
 import { type EnginePlan, type MemoryRule, planEngine } from './engine-plan.ts'
 import { exportedChoices, exportedKvDtype } from './exported-model.ts'
+import type { FactsCache } from './facts-cache.ts'
 import { type ModelFacts, readModelFacts } from './model-facts.ts'
 import { servingConfigDigest } from './serving-config-digest.ts'
 import { quantizationName, weightChoices, weightsIdentity } from './weights-report.ts'
@@ -48,6 +49,8 @@ export interface DeploymentSettings {
   /** What automatic sizes are cut out of, and how; default: as for a model that has the machine for itself. */
   readonly hardware: Pick<Hardware, 'freeMemoryBytes' | 'memoryReason'>
   readonly memoryRule?: MemoryRule
+  /** Where what a checkpoint says of itself is kept; absent = it is read. */
+  readonly facts?: FactsCache
   /** Of the configuration: what was written, and where. */
   readonly choices: readonly Choice[]
   readonly version: string
@@ -79,7 +82,7 @@ export async function planDeployment(
   clock: Clock,
 ): Promise<DeploymentPlan> {
   const { engine, admission, hardware, memoryRule } = settings
-  const facts = await readModelFacts(source.path)
+  const facts = await (settings.facts?.of(source) ?? readModelFacts(source.path))
   const { weights: choice } = settings.model
   const weights = facts.planWeights(choice)
   const { maxDraftTokens } = engine.scheduling

@@ -11,6 +11,7 @@ import type { TokenizerDescription } from '../text/tokenizer-description.ts'
 import { checkVocabulary } from '../text/vocabulary-check.ts'
 import type { ModelFacts } from './model-facts.ts'
 import type { DeploymentPlan } from './plan-deployment.ts'
+import { RecentlyUsed } from './recently-used.ts'
 
 export interface TextTools {
   readonly tokenizer: Tokenizer
@@ -25,13 +26,16 @@ export interface TextSource {
   }
 }
 
+/** Of models that are served, each variant holds its own tools; these are for those that come again. 23 MB for 50,000 tokens. */
+const MAX_KEPT = 4
+
 /** Begins to make a tokenizer elsewhere. @returns waits for it */
 export type BeginTokenizer = (description: TokenizerDescription) => () => Tokenizer
 
 export class TextToolsCache {
-  readonly #made = new Map<string, TextTools>()
+  readonly #made = new RecentlyUsed<TextTools>(MAX_KEPT)
   /** What is being made; calling one waits for it. */
-  readonly #begun = new Map<string, () => TextTools>()
+  readonly #begun = new RecentlyUsed<() => TextTools>(MAX_KEPT)
   readonly #beginTokenizer: BeginTokenizer
   readonly #clock: Clock
 
@@ -43,7 +47,7 @@ export class TextToolsCache {
   /** Begin to make them on another thread, for whoever needs them soon. @throws ServingError of the text room */
   begin(source: TextSource): void {
     const key = keyOf(source.source)
-    if (this.#made.has(key) || this.#begun.has(key)) return
+    if (this.#made.get(key) !== undefined || this.#begun.get(key) !== undefined) return
     this.#begun.set(key, this.#begin(source.facts))
   }
 
@@ -61,13 +65,6 @@ export class TextToolsCache {
     const tools = finish()
     this.#made.set(key, tools)
     return tools
-  }
-
-  /** Keep only what these need. */
-  keepOnly(sources: Iterable<TextSource['source']>): void {
-    const keys = new Set([...sources].map(keyOf))
-    for (const key of this.#made.keys()) if (!keys.has(key)) this.#made.delete(key)
-    for (const key of this.#begun.keys()) if (!keys.has(key)) this.#begun.delete(key)
   }
 
   #begin({ tokenizer: description, config }: TextSource['facts']): () => TextTools {

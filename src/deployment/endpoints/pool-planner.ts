@@ -10,8 +10,9 @@ import type { Clock } from '../../base/clock.ts'
 import type { Choice, EngineConfig } from '../../config/runtime-config.ts'
 import type { StoredModel } from '../../store/model-store.ts'
 import { type MemoryRule, SWAP_SHARE } from '../engine-plan.ts'
+import { FactsCache } from '../facts-cache.ts'
 import { type DeploymentPlan, type DeploymentSettings, planDeployment } from '../plan-deployment.ts'
-import type { TextToolsCache } from '../text-tools.ts'
+import type { TextTools, TextToolsCache } from '../text-tools.ts'
 import { affinityLauncher, cpusOf } from './cpu-affinity.ts'
 import type { EndpointSpec, VariantSpec } from './endpoint-spec.ts'
 import { PROCESS_BYTES } from './memory-budget.ts'
@@ -43,6 +44,7 @@ const POOL_RULE: MemoryRule = {
 
 export class PoolPlanner {
   readonly #options: PoolPlannerOptions
+  readonly #facts = new FactsCache()
 
   constructor(options: PoolPlannerOptions) {
     this.#options = options
@@ -73,6 +75,7 @@ export class PoolPlanner {
       { path, digest, names: [endpoint.name], ownedBy: 'ingot' },
       {
         ...settings,
+        facts: this.#facts,
         model: { weights: variant.weights },
         engine: this.#engineConfig(endpoint, variant),
         admission: {
@@ -137,6 +140,7 @@ export function preparedFrom(
   const { quantization, tokenizer, config } = plan.facts
   // Not the whole plan: it holds the checkpoint's index and every text of its vocabulary.
   const text = { source: plan.source, facts: { tokenizer, config } }
+  let tools: TextTools | null = null
   const { kvMemoryBytes, minKvMemoryBytes, swapBytes } = sizes
   // Swap space is in proportion to the KV that it is for.
   const swapShare = swapBytes / kvMemoryBytes
@@ -158,7 +162,10 @@ export function preparedFrom(
       return { ...engine, kvMemoryBytes: kvBytes, scheduling }
     },
     beginTextTools: () => texts.begin(text),
-    textTools: () => texts.of(text),
+    textTools: () => {
+      tools ??= texts.of(text)
+      return tools
+    },
   }
 }
 
