@@ -60,3 +60,13 @@ it('a template that cannot be read is told when the tools are begun', () => {
     expect.objectContaining({ code: 'TEXT_BAD_CHAT_TEMPLATE' }),
   )
 })
+
+it('the tools of the four models that were asked for last are kept', () => {
+  const { texts, calls } = cache()
+  for (const digest of ['1', '2', '3', '4', '1', '5']) texts.of(source(digest))
+  calls.length = 0
+  texts.of(source('1'))
+  expect(calls).toEqual([])
+  texts.of(source('2'))
+  expect(calls).toEqual(['begin', 'finish'])
+})
