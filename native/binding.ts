@@ -377,4 +377,4 @@ export interface NativeBinding {
   }
 }
 
-export const NATIVE_ABI = 6
+export const NATIVE_ABI = 7

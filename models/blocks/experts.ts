@@ -145,8 +145,7 @@ function shared(layer: DecoderLayer, x: GraphValue): GraphValue {
   const { experts, activation: kind, hiddenSize } = model
   const { sharedGate } = names.experts
   if (experts?.shared?.isGated !== true || sharedGate === undefined) {
-    const gateUp = layer.linear(x, ['ffn_gate_shexp', 'ffn_up_shexp'])
-    return layer.linear(builder.gatedActivation(gateUp, { kind }), ['ffn_down_shexp'])
+    return layer.gatedMlp(x, ['ffn_gate_shexp', 'ffn_up_shexp'], 'ffn_down_shexp')
   }
   const gate = { ...layer.tensor(sharedGate), shape: [1, hiddenSize] }
   return builder.moe(x, builder.linear(x, [gate]), {

@@ -64,10 +64,24 @@ export class DecoderLayer {
 
   /** One node for the joined matrices, with their biases when there are any; then each must have one. */
   linear(x: GraphValue, parts: readonly Part[]): GraphValue {
+    const { weights, biases } = this.#joined(parts)
+    return this.builder.linear(x, weights, biases, { layout: this.names.layout })
+  }
+
+  /** One node for a gated MLP; `gateUp` are the gate and the up, or both in one, gate first. */
+  gatedMlp(x: GraphValue, gateUp: readonly Part[], down: Part): GraphValue {
+    return this.builder.gatedMlp(x, {
+      gateUp: this.#joined(gateUp),
+      down: this.#joined([down]),
+      unit: { kind: this.model.activation },
+      layout: this.names.layout,
+    })
+  }
+
+  #joined(parts: readonly Part[]): { weights: TensorInfo[]; biases: TensorInfo[] } {
     const weights = parts.map((part) => this.weight(part))
     const names = parts.map((part) => this.names.part(this.index, part, 'bias'))
     const hasBias = names.some((name) => this.#checkpoint.tensors.has(name))
-    const biases = hasBias ? names.map((name) => tensorOf(this.#checkpoint, name)) : []
-    return this.builder.linear(x, weights, biases, { layout: this.names.layout })
+    return { weights, biases: hasBias ? names.map((name) => tensorOf(this.#checkpoint, name)) : [] }
   }
 }

@@ -7,7 +7,7 @@ import type { GraphValue } from '../../src/graph/graph.ts'
 import type { Block, PartTensors } from './block.ts'
 import type { DecoderLayer } from './layer.ts'
 
-/** Gate and up from one node, whether they are stored apart or joined, gate first. */
+/** One node, whether gate and up are stored apart or joined, gate first. */
 export const gatedMlp: Block = {
   parts({ config, names }): readonly PartTensors[] {
     const { hiddenSize, intermediateSize } = config
@@ -22,16 +22,9 @@ export const gatedMlp: Block = {
   },
 
   build(layer: DecoderLayer, x: GraphValue): GraphValue {
-    const { builder, names, model } = layer
-    const stored = names.has('ffn_gate_up')
-      ? (['ffn_gate_up'] as const)
-      : (['ffn_gate', 'ffn_up'] as const)
-    const gateUp = layer.linear(x, stored)
-    const inner =
-      model.activation === 'silu'
-        ? builder.swiGlu(gateUp)
-        : builder.gatedActivation(gateUp, { kind: model.activation })
-    return layer.linear(inner, ['ffn_down'])
+    const isJoined = layer.names.has('ffn_gate_up')
+    const gateUp = isJoined ? (['ffn_gate_up'] as const) : (['ffn_gate', 'ffn_up'] as const)
+    return layer.gatedMlp(x, gateUp, 'ffn_down')
   },
 }
 

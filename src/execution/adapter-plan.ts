@@ -1,7 +1,7 @@
 /**
  * Where each matrix of an adapter goes in a model's graph, or why it cannot. Pure; reads no bytes.
  *
- * P1 Every module of the adapter has its place: one that the model does not have, or does not compute as a `Linear`, is
+ * P1 Every module of the adapter has its place: one that the model does not have, or that no node adds deltas to, is
  *    refused by its name, never left out.
  */
 

@@ -11,14 +11,23 @@
 
 import { invariant } from '../base/errors.ts'
 import type { TensorInfo } from '../checkpoint/checkpoint.ts'
-import type { AttributeValue, Graph, GraphNode, GraphValue, KvLayer } from './graph.ts'
+import type {
+  AttributeValue,
+  Graph,
+  GraphNode,
+  GraphValue,
+  KvLayer,
+  MatrixLayout,
+} from './graph.ts'
 import { GraphWeights } from './graph-weights.ts'
 import { moeAttributes } from './moe-attributes.ts'
 import type {
   ActivationKind,
   AttentionOptions,
   EmbeddingOptions,
+  GatedMlpOptions,
   GatedOptions,
+  JoinedTensors,
   LayerNormOptions,
   LinearOptions,
   MoeOptions,
@@ -141,14 +150,9 @@ export class GraphBuilder {
     { layout = 'rows' }: LinearOptions = {},
   ): GraphValue {
     const name = this.#nodeName('linear')
-    for (const tensor of tensors) expectMatrix(name, tensor, layout, widthOf(x))
-    const weight = this.#weights.linear(tensors, layout)
+    const weight = this.#joined(name, widthOf(x), { weights: tensors, biases }, layout)
     const attributes: Record<string, AttributeValue> = { weight: weight.name }
-    if (biases.length > 0) {
-      const bias = this.#weights.vector(biases)
-      expectShape(name, bias.name, [weight.rows], [bias.width])
-      attributes.bias = bias.name
-    }
+    if (weight.bias !== null) attributes.bias = weight.bias
     const shape = [rowsOf(x), weight.rows] as const
     return this.#add(name, 'Linear', [x.name], attributes, [['out', shape]])[0]
   }
@@ -169,14 +173,6 @@ export class GraphBuilder {
     return this.#add(name, 'PagedAttention', inputs, attributes, [['out', shape]])[0]
   }
 
-  /** `gateUp` `[R, 2 I]`, gate first → silu(gate) · up, `[R, I]`. */
-  swiGlu(gateUp: GraphValue): GraphValue {
-    const name = this.#nodeName('swiglu')
-    const inner = Math.floor(widthOf(gateUp) / 2)
-    expectShape(name, gateUp.name, [rowsOf(gateUp), 2 * inner], gateUp.shape)
-    return this.#add(name, 'SwiGlu', [gateUp.name], {}, [['out', [rowsOf(gateUp), inner]]])[0]
-  }
-
   /** `gateUp` `[R, 2 I]` → kind(gate) · up, `[R, I]`, with what `options` say. */
   gatedActivation(gateUp: GraphValue, options: GatedOptions): GraphValue {
     const name = this.#nodeName('gated')
@@ -184,6 +180,20 @@ export class GraphBuilder {
     expectShape(name, gateUp.name, [rowsOf(gateUp), 2 * inner], gateUp.shape)
     const shape = [rowsOf(gateUp), inner] as const
     return this.#add(name, 'GatedActivation', [gateUp.name], { ...options }, [['out', shape]])[0]
+  }
+
+  /** `x` through a gated MLP, down · unit(gateUp · x), in one node → `[R, N]`. */
+  gatedMlp(x: GraphValue, { gateUp, down, unit, layout = 'rows' }: GatedMlpOptions): GraphValue {
+    const name = this.#nodeName('mlp')
+    const up = this.#joined(name, widthOf(x), gateUp, layout)
+    const inner = Math.floor(up.rows / 2)
+    expectShape(name, up.name, [2 * inner, widthOf(x)], [up.rows, widthOf(x)])
+    const back = this.#joined(name, inner, down, layout)
+    const attributes: Record<string, AttributeValue> = { gateUp: up.name, down: back.name, ...unit }
+    if (up.bias !== null) attributes.gateUpBias = up.bias
+    if (back.bias !== null) attributes.downBias = back.bias
+    const shape = [rowsOf(x), back.rows] as const
+    return this.#add(name, 'GatedMlp', [x.name], attributes, [['out', shape]])[0]
   }
 
   /** Columns `offset` … `offset + width` of each of `numHeads` equal groups of `x` → `[R, numHeads * width]`. */
@@ -274,6 +284,21 @@ export class GraphBuilder {
     { epsilon, weightOffset = 0 }: NormOptions,
   ): Record<string, AttributeValue> {
     return { weight: this.#vector(node, tensor, widthOf(x)), epsilon, weightOffset }
+  }
+
+  /** Matrices of `width` inputs, one below the other, and the vector of their biases. */
+  #joined(
+    node: string,
+    width: number,
+    { weights, biases = [] }: JoinedTensors,
+    layout: MatrixLayout,
+  ): { readonly name: string; readonly rows: number; readonly bias: string | null } {
+    for (const tensor of weights) expectMatrix(node, tensor, layout, width)
+    const { name, rows } = this.#weights.linear(weights, layout)
+    if (biases.length === 0) return { name, rows, bias: null }
+    const bias = this.#weights.vector(biases)
+    expectShape(node, bias.name, [rows], [bias.width])
+    return { name, rows, bias: bias.name }
   }
 
   /** A vector of this width, by its name. */

@@ -1,6 +1,6 @@
 /**
- * Which outputs of which `Linear` node each stored matrix makes: where a delta of that matrix belongs. Reads the graph;
- * owns nothing.
+ * Which outputs of which weight each stored matrix makes, of the nodes that add deltas (`Linear`, `GatedMlp`): where a
+ * delta of that matrix belongs. Reads the graph; owns nothing.
  *
  *   weight  [ q_proj )[ k_proj )[ v_proj )      outputs 0 … q, q … q + k, …
  *
@@ -10,7 +10,7 @@
 import type { Graph, GraphWeight } from './graph.ts'
 
 export interface LinearOutputs {
-  /** Name of the node's weight. */
+  /** Name of the weight. */
   readonly weight: string
   readonly first: number
   readonly outputs: number
@@ -33,8 +33,11 @@ export function linearOutputs(
 
 /** Weights of the layers' nodes. */
 function layerWeights({ nodes }: Pick<Graph, 'nodes'>): readonly string[] {
-  const linears = nodes.filter(({ operator }) => operator === 'Linear')
-  return linears.slice(0, -1).map(({ attributes }) => String(attributes.weight))
+  const weights = nodes.flatMap(({ operator, attributes }) => {
+    if (operator === 'GatedMlp') return [attributes.gateUp, attributes.down]
+    return operator === 'Linear' ? [attributes.weight] : []
+  })
+  return weights.slice(0, -1).map(String)
 }
 
 function outputsOf(weight: Extract<GraphWeight, { kind: 'linear' | 'vector' }>) {

@@ -59,6 +59,21 @@ export interface GatedOptions {
   readonly upOffset?: number
 }
 
+/** Matrices one below the other, with their biases. */
+export interface JoinedTensors {
+  readonly weights: readonly TensorInfo[]
+  /** Vectors whose lengths add up to the matrices' rows; empty or absent = none. */
+  readonly biases?: readonly TensorInfo[]
+}
+
+export interface GatedMlpOptions extends LinearOptions {
+  /** [2 I, K], in the layout that `unit` says. */
+  readonly gateUp: JoinedTensors
+  /** [N, I] */
+  readonly down: JoinedTensors
+  readonly unit: GatedOptions
+}
+
 /** One matrix, or matrices one below the other, with their bias, for each member of a family (experts, heads). */
 export interface FamilyTensors {
   /** [members][parts] */

@@ -55,12 +55,13 @@ function matrices(
   return { weight, firstOutput, inputs, down, up: values(outputs * rank), scale: 1.5 }
 }
 
-/** q and v of the first layer, and down of the second. */
+/** q and v of the first layer, up and down of the second. */
 function adapter(seed: number, rank: number): Matrices[] {
   return [
     matrices(seed, rank, { weight: 'qkv.0', firstOutput: 0, inputs: HIDDEN, outputs: 128 }),
     matrices(seed + 1, rank, { weight: 'qkv.0', firstOutput: 192, inputs: HIDDEN, outputs: 64 }),
     matrices(seed + 2, rank, { weight: 'down.1', firstOutput: 0, inputs: 96, outputs: HIDDEN }),
+    matrices(seed + 3, rank, { weight: 'gateUp.1', firstOutput: 96, inputs: HIDDEN, outputs: 96 }),
   ]
 }
 

@@ -66,7 +66,7 @@ describe('createSession refuses', () => {
     ],
     [
       'an attribute of an operator that takes none',
-      'swiglu.0',
+      'gather',
       { alpha: { float: 1 } },
       /alpha is unknown; it takes none/,
     ],
@@ -114,6 +114,19 @@ describe('createSession refuses', () => {
       { bias: { text: 'qkvBias.0' } },
       /bias "qkvBias.0" has 256 numbers/,
     ],
+    [
+      'a gated MLP whose matrices disagree',
+      'mlp.1',
+      { down: { text: 'o.1' } },
+      /gateUp "gateUp.1" is \[192, 64\], but down "o.1" is \[64, 128\]/,
+    ],
+    [
+      'a gated MLP with a bias of another length',
+      'mlp.1',
+      { gateUpBias: { text: 'norm1.0' } },
+      /bias "norm1.0" has 64 numbers, but weight "gateUp.1" has 192 rows/,
+    ],
+    ['a gated MLP of an unknown kind', 'mlp.1', { kind: { text: 'tan' } }, /kind must be/],
     ['a layer without KV', 'attention.0', { layer: { int: 2 } }, /layer 2 has no KV/],
     ['a negative layer', 'attention.0', { layer: { int: -1 } }, /layer must be 0 to/],
     [
@@ -198,8 +211,8 @@ describe('createSession refuses', () => {
     ['a value that nobody makes', changed('o.0', { inputs: ['nothing'] }), /nothing/],
     ['too many inputs', changed('add', { inputs: ['d1', 'h1', 'h1'] }), /cannot build/],
     [
-      'an odd SwiGlu',
-      changed('swiglu.0', { inputs: ['g0'] }).slice(0, 100),
+      'half a model',
+      changed('gated.0', { inputs: ['g0'] }).slice(0, 100),
       /not a serialized ONNX model/,
     ],
     ['nothing', new Uint8Array(), /no nodes/],

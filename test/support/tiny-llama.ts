@@ -73,8 +73,12 @@ export function writeTinyWeights(file: string, format: TinyFormat, seed = 1): Na
   return weights
 }
 
-/** Nodes of the llama; tests break them one by one. */
-export function tinyNodes(): TinyNode[] {
+/**
+ * Nodes of the llama; tests break them one by one.
+ *
+ * @param fused - layers whose MLP is one node; the others' are the three whose bits it has
+ */
+export function tinyNodes(fused: readonly number[] = [1]): TinyNode[] {
   const nodes: TinyNode[] = [
     {
       operator: 'Embedding',
@@ -120,14 +124,7 @@ export function tinyNodes(): TinyNode[] {
         outputs: [`h${layer}`, `m${layer}`],
         attributes: norm(`norm2.${layer}`),
       },
-      linear(`gateUp.${layer}`, `m${layer}`, `g${layer}`),
-      {
-        operator: 'SwiGlu',
-        name: `swiglu.${layer}`,
-        inputs: [`g${layer}`],
-        outputs: [`s${layer}`],
-      },
-      linear(`down.${layer}`, `s${layer}`, `d${layer}`),
+      ...mlp(layer, fused.includes(layer)),
     )
     if (last)
       nodes.push({
@@ -188,6 +185,30 @@ function linear(
   const attributes: Record<string, TinyAttribute> = { weight: { text: weight } }
   if (bias !== undefined) attributes.bias = { text: bias }
   return { operator: 'Linear', name, inputs: [input], outputs: [output], attributes }
+}
+
+function mlp(layer: number, isOne: boolean): TinyNode[] {
+  const [x, y] = [`m${layer}`, `d${layer}`]
+  const kind = { text: 'silu' }
+  if (isOne) {
+    const attributes = {
+      gateUp: { text: `gateUp.${layer}` },
+      down: { text: `down.${layer}` },
+      kind,
+    }
+    return [{ operator: 'GatedMlp', name: `mlp.${layer}`, inputs: [x], outputs: [y], attributes }]
+  }
+  return [
+    linear(`gateUp.${layer}`, x, `g${layer}`),
+    {
+      operator: 'GatedActivation',
+      name: `gated.${layer}`,
+      inputs: [`g${layer}`],
+      outputs: [`s${layer}`],
+      attributes: { kind },
+    },
+    linear(`down.${layer}`, `s${layer}`, y),
+  ]
 }
 
 function norm(weight: string): Record<string, TinyAttribute> {

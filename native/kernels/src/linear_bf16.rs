@@ -53,8 +53,12 @@ pub(crate) unsafe fn round_pairs(x: *const f32, k: usize, range: Range<usize>, o
     }
 }
 
+/// One row of `round_pairs`.
+///
+/// # Safety
+/// `from` is valid for k reads, `to` for k.div_ceil(2) writes.
 #[inline(always)]
-unsafe fn round_row<S: Simd>(from: *const f32, k: usize, to: *mut u32) {
+pub(crate) unsafe fn round_row<S: Simd>(from: *const f32, k: usize, to: *mut u32) {
     let whole = k / LANES * LANES;
     for at in (0..whole).step_by(LANES) {
         store_pairs::<S>(to.add(at / 2), S::load(from.add(at)), LANES / 2);

@@ -74,6 +74,21 @@ impl Inputs {
         }
     }
 
+    /// As `new`, with buffers of the caller's for the forms that are wanted.
+    pub fn in_buffers(
+        x: *const f32,
+        k: usize,
+        quantised: Option<*mut QuantisedRow>,
+        pairs: Option<*mut u32>,
+    ) -> Self {
+        Self {
+            x,
+            k,
+            quantised,
+            pairs,
+        }
+    }
+
     /// The same rows, those before `row` left out.
     ///
     /// # Safety

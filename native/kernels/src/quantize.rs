@@ -58,8 +58,11 @@ pub(crate) unsafe fn quantise_tile<S: Simd>(
 const SMALLEST: f32 = 1e-36;
 
 /// A block with a NaN or an infinity gets the scale NaN, so that the outputs it touches say so.
+///
+/// # Safety
+/// `x` is valid for 32 reads.
 #[inline(always)]
-unsafe fn quantise_block<S: Simd>(x: *const f32, out: &mut QuantisedRow) {
+pub(crate) unsafe fn quantise_block<S: Simd>(x: *const f32, out: &mut QuantisedRow) {
     let (low, high) = (S::load(x), S::load(x.add(LANES)));
     let largest = S::max_magnitude(low, high);
     let (inverse, scale) = if largest < SMALLEST {

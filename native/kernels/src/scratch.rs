@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use crate::attention_pieces::Piece;
+use crate::gated_mlp::LayersApart;
+use crate::gated_mlp_rooms::RoomBuffers;
 use crate::low_rank::LowRankBuffers;
 use crate::moe::MoeBuffers;
 use crate::quantize::QuantisedRow;
@@ -30,6 +32,9 @@ pub struct Scratch {
     pub(crate) parts: Vec<f32>,
     /// Rows by head, `[heads, T, k]`.
     pub(crate) by_head: Vec<f32>,
+    /// Rows of a gated MLP that are under way, as one job and one layer after the other.
+    pub(crate) mlp_rooms: RoomBuffers,
+    pub(crate) mlp_apart: LayersApart,
     /// Rows by expert.
     pub(crate) moe: MoeBuffers,
     /// Rows by adapter, and what their deltas are made of.

@@ -3,7 +3,7 @@
 use napi_derive::napi;
 
 /// Must equal `NATIVE_ABI` of `native/binding.ts`.
-const ABI: u32 = 6;
+const ABI: u32 = 7;
 
 #[napi(object, object_from_js = false)]
 pub struct Capabilities {

@@ -7,10 +7,10 @@ use ort::operator::OperatorDomain;
 use super::operation::Registered;
 use super::{
     activation::Activation, add::Add, add_rms_norm::AddRmsNorm, concat_heads::ConcatHeads,
-    embedding::Embedding, gated_activation::GatedActivation, gather_rows::GatherRows,
-    head_linear::HeadLinear, layer_norm::LayerNorm, linear::Linear, moe::Moe,
-    paged_attention::PagedAttention, qk_norm::QkNorm, rms_norm::RmsNorm, scale::Scale,
-    slice_heads::SliceHeads, swiglu::SwiGlu,
+    embedding::Embedding, gated_activation::GatedActivation, gated_mlp::GatedMlp,
+    gather_rows::GatherRows, head_linear::HeadLinear, layer_norm::LayerNorm, linear::Linear,
+    moe::Moe, paged_attention::PagedAttention, qk_norm::QkNorm, rms_norm::RmsNorm, scale::Scale,
+    slice_heads::SliceHeads,
 };
 use crate::runtime::model_runtime::ModelRuntime;
 
@@ -28,9 +28,9 @@ pub fn make(runtime: &Arc<ModelRuntime>) -> ort::Result<OperatorDomain> {
         .add(Registered::<Scale>::new(runtime))?
         .add(Registered::<Activation>::new(runtime))?
         .add(Registered::<GatedActivation>::new(runtime))?
+        .add(Registered::<GatedMlp>::new(runtime))?
         .add(Registered::<Linear>::new(runtime))?
         .add(Registered::<PagedAttention>::new(runtime))?
-        .add(Registered::<SwiGlu>::new(runtime))?
         .add(Registered::<SliceHeads>::new(runtime))?
         .add(Registered::<ConcatHeads>::new(runtime))?
         .add(Registered::<HeadLinear>::new(runtime))?

@@ -79,7 +79,7 @@ pub fn read_gated(node: &Node) -> Outcome<Gated> {
 }
 
 /// Fail when the graph says that input 0 is of odd width.
-pub fn whole_pairs(node: &Node) -> Outcome<()> {
+fn whole_pairs(node: &Node) -> Outcome<()> {
     match node.static_width(0) {
         Some(width) if width % 2 != 0 => Err(bad(format!("input 0 is {width} wide, not 2 I"))),
         _ => Ok(()),
@@ -87,7 +87,7 @@ pub fn whole_pairs(node: &Node) -> Outcome<()> {
 }
 
 /// I of gateUp `[T, 2 I]`.
-pub fn inner_width(gate_up: &Matrix<'_>) -> Outcome<usize> {
+fn inner_width(gate_up: &Matrix<'_>) -> Outcome<usize> {
     if gate_up.width.is_multiple_of(2) {
         return Ok(gate_up.width / 2);
     }

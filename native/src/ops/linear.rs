@@ -30,20 +30,7 @@ impl Operation for Linear {
         let name = node.text("weight")?;
         let weight = runtime.weights.linear(&name)?;
         node.expect_width(0, weight.k(), &format!("weight \"{name}\""))?;
-        let bias = match node.optional_text("bias").filter(|bias| !bias.is_empty()) {
-            Some(bias) => {
-                let values = runtime.weights.vector(&bias)?;
-                if values.len() != weight.n() {
-                    return Err(bad(format!(
-                        "bias \"{bias}\" has {} numbers, but weight \"{name}\" has {} rows",
-                        values.len(),
-                        weight.n()
-                    )));
-                }
-                Some(values)
-            }
-            None => None,
-        };
+        let bias = read_bias(node, runtime, "bias", &name, weight.n())?;
         runtime.adapters.declare(&name, weight.k(), weight.n());
         Ok(Self {
             name,
@@ -83,4 +70,28 @@ impl Operation for Linear {
         adapters.add(&self.name, x.data, k, out, n, scratch, pool);
         Ok(())
     }
+}
+
+/// The vector that `attribute` names, one number for each of the `rows` rows of `weight`; `None` when it names none.
+pub fn read_bias(
+    node: &Node,
+    runtime: &ModelRuntime,
+    attribute: &str,
+    weight: &str,
+    rows: usize,
+) -> Outcome<Option<Arc<[f32]>>> {
+    let Some(bias) = node
+        .optional_text(attribute)
+        .filter(|bias| !bias.is_empty())
+    else {
+        return Ok(None);
+    };
+    let values = runtime.weights.vector(&bias)?;
+    if values.len() != rows {
+        return Err(bad(format!(
+            "bias \"{bias}\" has {} numbers, but weight \"{weight}\" has {rows} rows",
+            values.len()
+        )));
+    }
+    Ok(Some(values))
 }

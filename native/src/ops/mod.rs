@@ -9,6 +9,7 @@ pub mod concat_heads;
 pub mod domain;
 pub mod embedding;
 pub mod gated_activation;
+pub mod gated_mlp;
 pub mod gather_rows;
 pub mod head_linear;
 pub mod layer_norm;
@@ -22,7 +23,6 @@ pub mod qk_norm;
 pub mod rms_norm;
 pub mod scale;
 pub mod slice_heads;
-pub mod swiglu;
 mod weight_list;
 
 use operation::{Attribute, Operation};
@@ -42,9 +42,9 @@ pub fn attributes_of(operator: &str) -> Option<&'static [Attribute]> {
         entry::<scale::Scale>(),
         entry::<activation::Activation>(),
         entry::<gated_activation::GatedActivation>(),
+        entry::<gated_mlp::GatedMlp>(),
         entry::<linear::Linear>(),
         entry::<paged_attention::PagedAttention>(),
-        entry::<swiglu::SwiGlu>(),
         entry::<slice_heads::SliceHeads>(),
         entry::<concat_heads::ConcatHeads>(),
         entry::<head_linear::HeadLinear>(),

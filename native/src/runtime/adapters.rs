@@ -1,7 +1,7 @@
 //! The low-rank adapters (LoRA) that rows of a step may be answered with, by slot.
 //!
-//! Owns their matrices. `Linear` nodes declare the weights that take deltas and ask for them in each step; whoever loads
-//! names those weights. Knows nothing of files, requests or names of adapters.
+//! Owns their matrices. Nodes (`Linear`, `GatedMlp`) declare the weights that take deltas and ask for them in each step;
+//! whoever loads names those weights. Knows nothing of files, requests or names of adapters.
 //!
 //! A1: a step sees the adapters that were published when it began, as a whole, until it ends. A node's rows are all T of
 //!     the step or the L wanted ones; as those ascend, L = T makes them the same, so a count tells which they are.
@@ -155,6 +155,13 @@ impl Adapters {
         if self.is_used.swap(false, Ordering::Relaxed) {
             lock(&self.step).adapters.clear();
         }
+    }
+
+    /// Whether some row's adapter has deltas of `weight`.
+    #[inline]
+    pub fn change(&self, weight: &str) -> bool {
+        let has_deltas = |of: &StepAdapter| of.adapter.deltas.contains_key(weight);
+        self.is_used.load(Ordering::Relaxed) && lock(&self.step).adapters.iter().any(has_deltas)
     }
 
     /// Add the step's deltas of `weight` to `out`; `x` is `[rows, k]`, `out` `[rows, n]`, of a weight that was declared. The

@@ -106,6 +106,11 @@ impl ModelRuntime {
         }
     }
 
+    /// Whether this weight's inputs are summed up.
+    pub fn observes(&self, name: &str) -> bool {
+        self.is_observing.load(Ordering::Relaxed) && self.observed().contains_key(name)
+    }
+
     fn observed(&self) -> MutexGuard<'_, HashMap<String, Moments>> {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -148,7 +148,9 @@ describe('GraphBuilder', () => {
       mismatch('[T, 16]', '[T, 8]', 'embedding.0.out'),
     )
     const odd = builder.linear(x, [tensor('o', 5, 8)])
-    expect(() => builder.swiGlu(odd)).toThrow(mismatch('[T, 4]', '[T, 5]', 'linear.3.out'))
+    expect(() => builder.gatedActivation(odd, { kind: 'silu' })).toThrow(
+      mismatch('[T, 4]', '[T, 5]', 'linear.3.out'),
+    )
     expect(() => builder.add(x, odd)).toThrow(mismatch('[T, 8]', '[T, 5]', 'linear.3.out'))
     expect(() => builder.embedding(tensor('e1', 10))).toThrow(mismatch('[n, k]', '[10]', 'e1'))
   })

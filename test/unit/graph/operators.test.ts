@@ -88,6 +88,32 @@ describe('GraphBuilder makes', () => {
       ['T', 6],
     ],
     [
+      'GatedMlp',
+      (b, x) =>
+        b.gatedMlp(x, {
+          gateUp: {
+            weights: [tensor('g', 5, 12), tensor('u', 5, 12)],
+            biases: [tensor('gb', 5), tensor('ub', 5)],
+          },
+          down: { weights: [tensor('d', 12, 5)], biases: [tensor('db', 12)] },
+          unit: { kind: 'silu', limit: 7 },
+        }),
+      { gateUp: 'g+u', gateUpBias: 'gb+ub', down: 'd', downBias: 'db', kind: 'silu', limit: 7 },
+      ['T', 12],
+    ],
+    [
+      'GatedMlp',
+      (b, x) =>
+        b.gatedMlp(x, {
+          gateUp: { weights: [tensor('gu', 12, 10)] },
+          down: { weights: [tensor('d', 5, 12)] },
+          unit: { kind: 'gelu' },
+          layout: 'columns',
+        }),
+      { gateUp: 'gu^T', down: 'd^T', kind: 'gelu' },
+      ['T', 12],
+    ],
+    [
       'SliceHeads',
       (b, x) => b.sliceHeads(x, { numHeads: 3, offset: 1, width: 2 }),
       { numHeads: 3, offset: 1, width: 2 },

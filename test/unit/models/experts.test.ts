@@ -98,9 +98,9 @@ describe('architectures with experts, from GGUF', () => {
     ]
     expect(graph.nodes.map(({ operator }) => operator)).toEqual([
       ...['Embedding', 'RmsNorm', ...attention],
-      ...['AddRmsNorm', 'Linear', 'SwiGlu', 'Linear'],
+      ...['AddRmsNorm', 'GatedMlp'],
       ...['AddRmsNorm', ...attention, 'GatherRows'],
-      ...['AddRmsNorm', 'Linear', 'Moe', 'Linear', 'GatedActivation', 'Linear', 'Add'],
+      ...['AddRmsNorm', 'Linear', 'Moe', 'GatedMlp', 'Add'],
       ...['AddRmsNorm', 'Linear'],
     ])
     const kept = { numKvHeads: 1, headDim: 40, valueDim: 32 }

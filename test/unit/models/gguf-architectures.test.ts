@@ -132,7 +132,7 @@ describe('architectures from GGUF', () => {
       'Embedding',
       'RmsNorm',
       ...['Linear', 'PagedAttention', 'Linear', 'GatherRows', ...half],
-      ...['Linear', 'GatedActivation', 'Linear', 'RmsNorm'],
+      ...['GatedMlp', 'RmsNorm'],
       ...['AddRmsNorm', 'Linear', 'Scale'],
     ])
   })
@@ -141,7 +141,7 @@ describe('architectures from GGUF', () => {
     expect(operatorsOf(graphOf(ggufOf('olmo2', { block_count: 1 })))).toEqual([
       'Embedding',
       ...['Linear', 'QkNorm', 'PagedAttention', 'Linear', 'GatherRows', 'RmsNorm', 'Add'],
-      ...['Linear', 'SwiGlu', 'Linear', 'RmsNorm'],
+      ...['GatedMlp', 'RmsNorm'],
       ...['AddRmsNorm', 'Linear'],
     ])
   })
@@ -152,7 +152,7 @@ describe('architectures from GGUF', () => {
       'Embedding',
       'LayerNorm',
       ...['Linear', 'PagedAttention', 'Linear', 'GatherRows'],
-      ...['GatherRows', 'Linear', 'SwiGlu', 'Linear', 'Add'],
+      ...['GatherRows', 'GatedMlp', 'Add'],
       ...['Add', 'LayerNorm', 'Linear', 'Scale'],
     ])
     const normed = graph.nodes[1]?.outputs[0]

@@ -3,6 +3,7 @@ import { PLAIN } from '../../../models/model-config.ts'
 import { ropeFrequencies } from '../../../models/reading/rope.ts'
 import { definitionOf } from '../../../models/registry.ts'
 import type { Checkpoint } from '../../../src/checkpoint/checkpoint.ts'
+import type { GraphNode } from '../../../src/graph/graph.ts'
 import { tinyLlamaFolder } from '../../support/tiny-llama-folder.ts'
 
 function configOf(checkpoint: Checkpoint) {
@@ -247,7 +248,8 @@ describe('rope parameters', () => {
 describe('llama tensors of a folder', () => {
   it('are joined under their own names', () => {
     const { nodes, vocabSize } = build(tinyLlamaFolder())
-    const weights = nodes.map(({ attributes }) => attributes.weight).filter(Boolean)
+    const named = ({ attributes }: GraphNode) => [attributes.weight, attributes.gateUp]
+    const weights = nodes.flatMap(named).filter(Boolean)
     expect(weights[0]).toBe('model.embed_tokens.weight')
     const projections = ['q', 'k', 'v'].map(
       (name) => `model.layers.0.self_attn.${name}_proj.weight`,
@@ -262,11 +264,12 @@ describe('llama tensors of a folder', () => {
 
   it('have biases exactly where the configuration says so', () => {
     const { nodes } = build(tinyLlamaFolder({ attention_bias: true, mlp_bias: true }))
-    const linears = nodes.filter(({ operator }) => operator === 'Linear')
-    expect(linears.map(({ attributes }) => attributes.bias !== undefined)).toEqual([
-      ...Array(8).fill(true),
-      false,
-    ])
+    const hasBias = nodes.flatMap(({ operator, attributes }) => {
+      const { bias, gateUpBias, downBias } = attributes
+      const biases = operator === 'GatedMlp' ? [gateUpBias, downBias] : [bias]
+      return operator === 'GatedMlp' || operator === 'Linear' ? biases.map(Boolean) : []
+    })
+    expect(hasBias).toEqual([...Array(8).fill(true), false])
     const missing = tinyLlamaFolder({ mlp_bias: true })
     missing.tensors.delete('model.layers.1.mlp.up_proj.bias')
     const tensor = 'model.layers.1.mlp.up_proj.bias'

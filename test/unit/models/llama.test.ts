@@ -201,7 +201,7 @@ describe('llama graph', () => {
   it('is one node an operation, with fused parts and fused norms', () => {
     const graph = build(checkpointOf({ numLayers: 2 }))
     const attention = ['Linear', 'PagedAttention', 'Linear']
-    const rest = ['AddRmsNorm', 'Linear', 'SwiGlu', 'Linear']
+    const rest = ['AddRmsNorm', 'GatedMlp']
     expect(graph.nodes.map(({ operator }) => operator)).toEqual([
       'Embedding',
       'RmsNorm',
@@ -218,7 +218,9 @@ describe('llama graph', () => {
       weight: 'blk.0.attn_q.weight+blk.0.attn_k.weight+blk.0.attn_v.weight',
     })
     expect(graph.nodes[6]?.attributes).toEqual({
-      weight: 'blk.0.ffn_gate.weight+blk.0.ffn_up.weight',
+      gateUp: 'blk.0.ffn_gate.weight+blk.0.ffn_up.weight',
+      down: 'blk.0.ffn_down.weight',
+      kind: 'silu',
     })
     expect(graph.nodes[3]?.attributes).toMatchObject({
       layer: 0,
