@@ -41,7 +41,7 @@ export function answerError(
   const setting = { requestId: request.id, ...context.config }
   const known = asServingError(error, setting)
   const { status, headers, body } = toErrorAnswer(known, setting)
-  logFault(request.log, known, request.id)
+  logFault(request.log, known)
   const hasStarted = request.trace?.hasStarted === true
   const outcome = isGone(known) ? 'cancelled' : hasStarted || status === 500 ? 'failed' : 'refused'
   settle(context, request, { outcome, httpStatus: status, errorCode: known.code })

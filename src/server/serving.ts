@@ -169,7 +169,7 @@ function failStream(
 ): void {
   const setting = { requestId: request.id, ...context.config }
   const known = asServingError(error, setting)
-  logFault(request.log, known, request.id)
+  logFault(request.log, known)
   stream.send([toErrorAnswer(known, setting).body])
   const outcome = isGone(known) ? 'cancelled' : 'failed'
   settle(context, request, { outcome, httpStatus: 200, errorCode: known.code })
@@ -195,11 +195,11 @@ export function settle(
   )
 }
 
-/** Faults of ours go to the log with their cause; a caller's mistakes do not. */
-export function logFault(log: FastifyBaseLogger, error: Error, requestId: string): void {
+/** Faults of ours go to the log with their cause, the request id being the log's own; a caller's mistakes do not. */
+export function logFault(log: FastifyBaseLogger, error: Error): void {
   if ((error as { status?: number }).status !== 500) return
   const { cause } = error
-  log.error({ requestId, err: cause instanceof Error ? cause : error }, error.message)
+  log.error({ err: cause instanceof Error ? cause : error }, error.message)
 }
 
 export function isGone(error: unknown): boolean {

@@ -1,3 +1,4 @@
+import { pino } from 'pino'
 import { afterEach, expect, it } from 'vitest'
 import type { HealthReport } from '../../src/deployment/deployments.ts'
 import { type TestServer, testServer } from '../support/test-server.ts'
@@ -154,4 +155,15 @@ it('/openapi.json documents every parameter, with ranges and neutral values', as
   for (const name of ['top_k', 'min_p', 'seed', 'return_token_ids', 'prompt_logprobs', 'user']) {
     expect(names).toContain(name)
   }
+})
+
+it('a fault is one line of the log, with the request id once', async () => {
+  const lines: string[] = []
+  const logger = pino({ base: null }, { write: (line) => lines.push(line) })
+  server = testServer({ script: { refusal: new TypeError('broken') }, parts: { logger } })
+  const payload = { model: 'fake-model', messages: [{ role: 'user', content: 'w1' }] }
+  const headers = { 'x-request-id': 'r-1' }
+  await server.app.inject({ method: 'POST', url: '/v1/chat/completions', headers, payload })
+  const faults = lines.filter((line) => line.includes('"err"'))
+  expect(faults.map((line) => line.match(/"requestId":"[^"]*"/g))).toEqual([['"requestId":"r-1"']])
 })
