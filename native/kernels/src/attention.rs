@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 
+use crate::attention_ahead::Ahead;
 use crate::attention_check::check;
 use crate::attention_join::{Joined, VECTORS_A_PIECE, keep_parts, kept_parts, part_len};
 use crate::attention_pieces::{Piece, cut_pieces, cut_runs};
@@ -127,10 +128,11 @@ pub fn paged_attention(
     cut_runs(pieces, pool.threads(), runs);
     let (call, pieces, runs) = (&call, &*pieces, &*runs);
     pool.run(runs.len(), &|at| {
-        let mut run = pieces[runs[at].clone()].iter().peekable();
-        while let Some(piece) = run.next() {
+        for piece in runs[at].clone() {
+            // What another thread comes to have is nearer to it then, too.
+            let (next, is_first) = (pieces.get(piece + 1), piece == runs[at].start);
             // SAFETY: pieces are disjoint in (row, head); all indices were checked.
-            unsafe { call.attend(piece, run.peek().copied()) }
+            unsafe { call.attend(&pieces[piece], next, is_first) }
         }
     });
     Ok(())
@@ -173,7 +175,7 @@ fn attend_splits(call: &Call<'_>, pieces: &[Piece], parts: &mut Vec<f32>, pool: 
     if splits == 1 {
         // SAFETY: as in `paged_attention`.
         return pool.run(pieces.len(), &|at| unsafe {
-            call.attend(&pieces[at], None)
+            call.attend(&pieces[at], None, true)
         });
     }
     let tile_len = part_len(stride);
@@ -189,8 +191,9 @@ fn attend_splits(call: &Call<'_>, pieces: &[Piece], parts: &mut Vec<f32>, pool: 
             // `attend_split` has not written.
             unsafe {
                 let work = &mut *work.as_mut_ptr();
+                let ahead = piece.is_decode.then(|| Ahead::new(true));
                 for (index, first) in piece.tiles().enumerate() {
-                    let tile = call.tile(piece, first);
+                    let tile = call.tile(piece, first, ahead.as_ref());
                     attend_split(&call.view(piece), &tile, split * SPLIT, work);
                     let to = parts.get().add(at * split_len + index * tile_len);
                     keep_parts(work, tile.count, stride, to);
@@ -255,7 +258,7 @@ impl Call<'_> {
         first / SPLIT..position(piece.vectors.end - 1) / SPLIT + 1
     }
 
-    fn tile(&self, piece: &Piece, first: usize) -> Tile {
+    fn tile<'b>(&self, piece: &Piece, first: usize, ahead: Option<&'b Ahead>) -> Tile<'b> {
         let args = self.args;
         let words = query_words(args.kv.dtype, args.head_dim);
         let count = (piece.vectors.end - first).min(MAX_VECTORS);
@@ -266,8 +269,7 @@ impl Call<'_> {
             count,
             scale: args.scale,
             softcap: args.softcap,
-            fetches: piece.is_decode,
-            next_keys: [ptr::null(); SPLIT / LANES],
+            ahead,
         };
         for vector in 0..count {
             let (row, head) = (
@@ -284,42 +286,40 @@ impl Call<'_> {
         tile
     }
 
-    /// Have the tile ask for the keys that are attended to after `split`: the piece's next split, or the next piece.
-    unsafe fn look_ahead(
-        &self,
-        tile: &mut Tile,
-        split: usize,
-        piece: &Piece,
-        next: Option<&Piece>,
-    ) {
-        let (piece, split) = match next {
-            _ if split + 1 < self.splits(piece).end => (piece, split + 1),
-            Some(next) => (next, self.splits(next).start),
-            None => return,
-        };
-        let view = self.view(piece);
-        let position = self.positions[self.row(piece, piece.vectors.start)] as usize;
-        let first = self.args.first_visible(position).max(split * SPLIT) / LANES * LANES;
-        let groups = (first..(position + 1).min((split + 1) * SPLIT)).step_by(LANES);
-        for (to, position) in tile.next_keys.iter_mut().zip(groups) {
-            *to = view.keys(position);
+    /// `next` is the piece and split that are attended to next.
+    fn look_ahead(&self, is_first: bool, next: Option<(&Piece, usize)>) -> Ahead {
+        let mut ahead = Ahead::new(is_first);
+        if let Some((piece, split)) = next {
+            let view = self.view(piece);
+            let position = self.positions[self.row(piece, piece.vectors.start)] as usize;
+            let first = self.args.first_visible(position).max(split * SPLIT) / LANES * LANES;
+            let end = (position + 1).min((split + 1) * SPLIT);
+            for position in (first..end).step_by(LANES) {
+                // SAFETY: a position that the row sees.
+                unsafe { ahead.push(view.keys(position), view.values(position)) };
+            }
         }
+        ahead
     }
 
-    /// The whole of a piece, split after split, so that each is read from the outer caches once; `next` is the piece that
-    /// the thread attends to after it, if that is known.
-    unsafe fn attend(&self, piece: &Piece, next: Option<&Piece>) {
+    /// The whole of a piece, split after split, so that each is read from the outer caches once; `next` is the piece that is
+    /// attended to after it, most likely by the same thread, and `is_first` says that none was before.
+    unsafe fn attend(&self, piece: &Piece, next: Option<&Piece>, is_first: bool) {
         let view = self.view(piece);
         let stride = view.layer.v_stride;
         let mut work = MaybeUninit::<Work>::uninit();
         let work = &mut *work.as_mut_ptr();
         self.join(piece, |joined| {
-            for split in self.splits(piece) {
+            let splits = self.splits(piece);
+            for split in splits.clone() {
+                let ahead = piece.is_decode.then(|| {
+                    let next_piece = || next.map(|next| (next, self.splits(next).start));
+                    let next = (split + 1 < splits.end).then_some((piece, split + 1));
+                    self.look_ahead(is_first && split == splits.start, next.or_else(next_piece))
+                });
                 for first in piece.tiles() {
-                    let mut tile = self.tile(piece, first);
-                    if piece.is_decode && first + tile.count == piece.vectors.end {
-                        self.look_ahead(&mut tile, split, piece, next);
-                    }
+                    let ahead = ahead.as_ref().filter(|_| first == piece.vectors.start);
+                    let tile = self.tile(piece, first, ahead);
                     attend_split(&view, &tile, split * SPLIT, work);
                     let parts = work.parts(tile.count);
                     joined.add(first - piece.vectors.start, stride, &parts);

@@ -8,8 +8,8 @@
 
 use std::ops::Range;
 
-use crate::attention_softmax::prepare;
-use crate::attention_tile::{Arithmetic, Tile, Work};
+use crate::attention_softmax::Prepared;
+use crate::attention_tile::{Arithmetic, Work};
 use crate::attention_view::View;
 use crate::simd::{LANES, Simd};
 
@@ -51,6 +51,7 @@ macro_rules! arithmetic {
         unsafe impl<$($generic)*> Arithmetic<$simd> for $name {
             type Key = <$simd as Simd>::W;
             type Score = <$simd as Simd>::F;
+            type Scales = ();
             const SUMS: usize = 1;
             const KEY_BYTES: usize = 64;
             const JOINED: usize = 2;
@@ -74,10 +75,11 @@ macro_rules! arithmetic {
                 $dot(score, key, <$simd>::splat_word(*query.add(step)))
             }
             #[inline(always)]
+            unsafe fn key_scales(_view: &View<'_>, _position: usize) {}
+            #[inline(always)]
             unsafe fn finish_score(
                 score: Self::Score,
-                _view: &View<'_>,
-                _position: usize,
+                _scales: (),
                 _query: *const u32,
                 _steps: usize,
             ) -> <$simd as Simd>::F {
@@ -94,19 +96,18 @@ macro_rules! arithmetic {
             unsafe fn weights(
                 work: &mut Work,
                 vector: usize,
-                visible: &Range<usize>,
-                tile: &Tile,
+                _visible: &Range<usize>,
+                prepared: &Prepared,
                 _view: &View<'_>,
                 _start: usize,
             ) {
-                let prepared = prepare::<$simd>(&mut work.scores[vector], visible, tile);
                 let factor = prepared.factor * std::f32::consts::LOG2_E;
                 let offset = prepared.largest * -std::f32::consts::LOG2_E;
                 let (factor, offset) = (<$simd>::splat(factor), <$simd>::splat(offset));
                 let scores = work.scores[vector].as_ptr();
                 let staged = work.staged[vector].as_mut_ptr().cast::<u16>();
                 let mut sums = <$simd>::splat(0.0);
-                for group in prepared.groups {
+                for group in prepared.groups.clone() {
                     let score = <$simd>::load(scores.add(group * LANES));
                     let weight = power_of_two::<$simd>(<$simd>::fma(score, factor, offset));
                     sums = <$simd>::add(sums, weight);
@@ -170,7 +171,7 @@ mod native {
     use std::mem::transmute;
     use std::ops::Range;
 
-    use super::{Arithmetic, LANES, Simd, Tile, View, Work, power_of_two, prepare};
+    use super::{Arithmetic, LANES, Prepared, Simd, View, Work, power_of_two};
     use crate::simd_avx512::Avx512;
 
     #[inline(always)]

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::attention_softmax::softmax;
-use crate::attention_tile::{Arithmetic, Tile, Work};
+use crate::attention_softmax::{Prepared, softmax};
+use crate::attention_tile::{Arithmetic, Work};
 use crate::attention_view::View;
 use crate::simd::{LANES, Simd};
 
@@ -36,6 +36,7 @@ impl Element for F16 {
 unsafe impl<S: Simd, E: Element> Arithmetic<S> for Float<E> {
     type Key = S::F;
     type Score = S::F;
+    type Scales = ();
     const SUMS: usize = 1;
     const KEY_BYTES: usize = LANES * size_of::<E>();
     const JOINED: usize = 1;
@@ -59,13 +60,9 @@ unsafe impl<S: Simd, E: Element> Arithmetic<S> for Float<E> {
         S::fma(S::splat(*query.cast::<f32>().add(step)), key, score)
     }
     #[inline(always)]
-    unsafe fn finish_score(
-        score: S::F,
-        _view: &View<'_>,
-        _position: usize,
-        _query: *const u32,
-        _steps: usize,
-    ) -> S::F {
+    unsafe fn key_scales(_view: &View<'_>, _position: usize) {}
+    #[inline(always)]
+    unsafe fn finish_score(score: S::F, _scales: (), _query: *const u32, _steps: usize) -> S::F {
         score
     }
 
@@ -79,13 +76,12 @@ unsafe impl<S: Simd, E: Element> Arithmetic<S> for Float<E> {
     unsafe fn weights(
         work: &mut Work,
         vector: usize,
-        visible: &Range<usize>,
-        tile: &Tile,
+        _visible: &Range<usize>,
+        prepared: &Prepared,
         _view: &View<'_>,
         _start: usize,
     ) {
-        (work.max[vector], work.sum[vector]) =
-            softmax::<S>(&mut work.scores[vector], visible, tile);
+        (work.max[vector], work.sum[vector]) = softmax::<S>(&mut work.scores[vector], prepared);
     }
     #[inline(always)]
     unsafe fn load_value(from: *const u8) -> S::F {

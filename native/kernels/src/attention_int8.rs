@@ -12,8 +12,8 @@
 
 use std::ops::Range;
 
-use crate::attention_softmax::softmax;
-use crate::attention_tile::{Arithmetic, SPLIT, Tile, Work};
+use crate::attention_softmax::{Prepared, softmax};
+use crate::attention_tile::{Arithmetic, SPLIT, Work};
 use crate::attention_view::View;
 use crate::simd::{LANES, Simd};
 
@@ -33,6 +33,7 @@ pub(crate) struct Int8;
 unsafe impl<S: Simd> Arithmetic<S> for Int8 {
     type Key = S::W;
     type Score = [S::W; 2];
+    type Scales = S::F;
     const SUMS: usize = 2;
     const KEY_BYTES: usize = 64;
     const JOINED: usize = 4;
@@ -63,15 +64,18 @@ unsafe impl<S: Simd> Arithmetic<S> for Int8 {
         ]
     }
     #[inline(always)]
+    unsafe fn key_scales(view: &View<'_>, position: usize) -> S::F {
+        S::load(view.key_scales(position))
+    }
+    #[inline(always)]
     unsafe fn finish_score(
         score: [S::W; 2],
-        view: &View<'_>,
-        position: usize,
+        scales: S::F,
         query: *const u32,
         steps: usize,
     ) -> S::F {
         let scale = S::splat(f32::from_bits(*query.add(2 * steps + 2)));
-        let scales = S::mul(S::load(view.key_scales(position)), scale);
+        let scales = S::mul(scales, scale);
         S::mul(S::join_limbs(score[0], score[1]), scales)
     }
 
@@ -92,12 +96,11 @@ unsafe impl<S: Simd> Arithmetic<S> for Int8 {
         work: &mut Work,
         vector: usize,
         visible: &Range<usize>,
-        tile: &Tile,
+        prepared: &Prepared,
         view: &View<'_>,
         start: usize,
     ) {
-        (work.max[vector], work.sum[vector]) =
-            softmax::<S>(&mut work.scores[vector], visible, tile);
+        (work.max[vector], work.sum[vector]) = softmax::<S>(&mut work.scores[vector], prepared);
         let groups = visible.start / LANES * LANES..visible.end.next_multiple_of(LANES);
         let weights = work.scores[vector].as_mut_ptr();
         for t in groups.clone().step_by(LANES) {

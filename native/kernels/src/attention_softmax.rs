@@ -16,12 +16,20 @@ pub(crate) struct Prepared {
     pub largest: f32,
 }
 
+impl Prepared {
+    pub const NOTHING: Self = Self {
+        groups: 0..0,
+        factor: 1.0,
+        largest: f32::NEG_INFINITY,
+    };
+}
+
 /// Cap, hide, and find the largest.
 #[inline(always)]
 pub(crate) unsafe fn prepare<S: Simd>(
     scores: &mut [f32; SPLIT],
     visible: &Range<usize>,
-    tile: &Tile,
+    tile: &Tile<'_>,
 ) -> Prepared {
     let groups = visible.start / LANES..visible.end.div_ceil(LANES);
     let mut factor = tile.scale;
@@ -51,16 +59,11 @@ pub(crate) unsafe fn prepare<S: Simd>(
 #[inline(always)]
 pub(crate) unsafe fn softmax<S: Simd>(
     scores: &mut [f32; SPLIT],
-    visible: &Range<usize>,
-    tile: &Tile,
+    prepared: &Prepared,
 ) -> (f32, f32) {
-    let Prepared {
-        groups,
-        factor,
-        largest,
-    } = prepare::<S>(scores, visible, tile);
+    let (factor, largest) = (prepared.factor, prepared.largest);
     let mut sums = S::splat(0.0);
-    for group in groups {
+    for group in prepared.groups.clone() {
         let at = scores.as_mut_ptr().add(group * LANES);
         let score = S::mul(S::load(at), S::splat(factor));
         let weight = S::exp(S::sub(score, S::splat(largest)));

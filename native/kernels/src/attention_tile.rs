@@ -13,20 +13,23 @@
 
 use std::ops::Range;
 
+use crate::attention_ahead::Ahead;
 use crate::attention_bf16::Bf16;
 use crate::attention_float::{F16, Float};
 use crate::attention_int8::Int8;
 use crate::attention_join::{Part, Parts};
+use crate::attention_scores::scores;
+use crate::attention_softmax::{Prepared, prepare};
 use crate::attention_values::weigh;
 use crate::attention_view::View;
 use crate::kv_pool::{KvDtype, MAX_VALUE_DIM};
-use crate::simd::{LANES, Simd};
+use crate::simd::Simd;
 
 /// Query vectors a tile holds: 6 × 2 score accumulators, or 6 × 4 of V, fill 24 of 32 registers.
 pub(crate) const MAX_VECTORS: usize = 6;
 pub(crate) const SPLIT: usize = 256;
 
-pub(crate) struct Tile {
+pub(crate) struct Tile<'a> {
     /// Each as `attention_store` staged it for the pool's element type.
     pub queries: [*const u32; MAX_VECTORS],
     /// Each vector sees the positions `first … limit`, at least one.
@@ -36,17 +39,11 @@ pub(crate) struct Tile {
     pub scale: f32,
     /// 0 = none.
     pub softcap: f32,
-    /// Ask ahead for K and V: pays where they come from memory and little is computed with them, as when one row decodes;
-    /// a prefill from cache would lose 6 %. While K is read the split's V is asked for, while V is read `next_keys`, both
-    /// into the second cache. One thread, a layer of SmolLM2, bf16 KV from memory, 32 sequences at contexts of 128 to 192
-    /// (Zen 4, 2026-11-28): 468 µs when only what follows in the same split was asked for, and into the first cache; 375
-    /// with `next_keys`, 310 into the second.
-    pub fetches: bool,
-    /// Then: the keys that are needed next, 16 tokens each, asked for while V is read; null = none.
-    pub next_keys: [*const u8; SPLIT / LANES],
+    /// Where K and V come from memory.
+    pub ahead: Option<&'a Ahead>,
 }
 
-impl Tile {
+impl Tile<'_> {
     /// What each vector sees of the split at `start`, as offsets; empty ranges are `0..0`.
     fn visible<const Q: usize>(&self, start: usize) -> [Range<usize>; Q] {
         std::array::from_fn(|vector| {
@@ -97,6 +94,8 @@ pub(crate) unsafe trait Arithmetic<S: Simd> {
     /// Sixteen tokens' next numbers of K, `KEY_BYTES` apart.
     type Key: Copy;
     type Score: Copy;
+    /// Of 16 tokens' keys, where they have any.
+    type Scales: Copy;
     /// Vectors in a score.
     const SUMS: usize;
     const KEY_BYTES: usize;
@@ -112,11 +111,11 @@ pub(crate) unsafe trait Arithmetic<S: Simd> {
         step: usize,
         steps: usize,
     ) -> Self::Score;
-    /// Scores of the 16 tokens at `position`.
+    /// Of the keys of the 16 tokens at `position`.
+    unsafe fn key_scales(view: &View<'_>, position: usize) -> Self::Scales;
     unsafe fn finish_score(
         score: Self::Score,
-        view: &View<'_>,
-        position: usize,
+        scales: Self::Scales,
         query: *const u32,
         steps: usize,
     ) -> S::F;
@@ -139,7 +138,7 @@ pub(crate) unsafe trait Arithmetic<S: Simd> {
         work: &mut Work,
         vector: usize,
         visible: &Range<usize>,
-        tile: &Tile,
+        prepared: &Prepared,
         view: &View<'_>,
         start: usize,
     );
@@ -162,14 +161,14 @@ pub(crate) unsafe trait Arithmetic<S: Simd> {
 /// # Safety
 /// The view has a block for every position below the tile's limits, whose KV has been written; queries are staged for
 /// the pool's element type; 1 ≤ count ≤ 6.
-pub(crate) unsafe fn attend_split(view: &View<'_>, tile: &Tile, start: usize, work: &mut Work) {
+pub(crate) unsafe fn attend_split(view: &View<'_>, tile: &Tile<'_>, start: usize, work: &mut Work) {
     macro_rules! by_count {
         ($name:ident, $arithmetic:ty, $count:literal) => {{
             #[inline(always)]
-            unsafe fn $name<S: Simd>(view: &View<'_>, tile: &Tile, start: usize, work: &mut Work) {
+            unsafe fn $name<S: Simd>(view: &View<'_>, tile: &Tile<'_>, start: usize, work: &mut Work) {
                 attend::<S, $arithmetic, $count>(view, tile, start, work);
             }
-            crate::dispatch!($name(view: &View<'_>, tile: &Tile, start: usize, work: &mut Work))
+            crate::dispatch!($name(view: &View<'_>, tile: &Tile<'_>, start: usize, work: &mut Work))
         }};
     }
     macro_rules! by_arithmetic {
@@ -203,7 +202,7 @@ mod native {
 
     /// # Safety
     /// As `attend_split`; the CPU has AVX-512 BF16.
-    pub unsafe fn attend(view: &View<'_>, tile: &Tile, start: usize, work: &mut Work) {
+    pub unsafe fn attend(view: &View<'_>, tile: &Tile<'_>, start: usize, work: &mut Work) {
         match tile.count {
             1 => of::<1>(view, tile, start, work),
             2 => of::<2>(view, tile, start, work),
@@ -215,7 +214,7 @@ mod native {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,fma,f16c")]
-    unsafe fn of<const Q: usize>(view: &View<'_>, tile: &Tile, start: usize, work: &mut Work) {
+    unsafe fn of<const Q: usize>(view: &View<'_>, tile: &Tile<'_>, start: usize, work: &mut Work) {
         super::attend::<Avx512, NativeBf16, Q>(view, tile, start, work);
     }
 }
@@ -223,7 +222,7 @@ mod native {
 #[inline(always)]
 unsafe fn attend<S: Simd, A: Arithmetic<S>, const Q: usize>(
     view: &View<'_>,
-    tile: &Tile,
+    tile: &Tile<'_>,
     start: usize,
     work: &mut Work,
 ) {
@@ -234,99 +233,17 @@ unsafe fn attend<S: Simd, A: Arithmetic<S>, const Q: usize>(
         end: seeing().map(|range| range.end).max().unwrap_or(0),
     };
     scores::<S, A, Q>(view, tile, start, &seen, work);
+    let mut prepared = [const { Prepared::NOTHING }; Q];
     for (vector, visible) in visible.iter().enumerate() {
         work.is_seen[vector] = !visible.is_empty();
         if work.is_seen[vector] {
-            A::weights(work, vector, visible, tile, view, start);
+            prepared[vector] = prepare::<S>(&mut work.scores[vector], visible, tile);
+        }
+    }
+    for (vector, visible) in visible.iter().enumerate() {
+        if work.is_seen[vector] {
+            A::weights(work, vector, visible, &prepared[vector], view, start);
         }
     }
     weigh::<S, A, Q>(view, tile, start, &seen, &visible, work);
-}
-
-/// Raw scores of the positions `seen` of the split at `start` for all vectors, widened to whole groups of 16; those that
-/// a vector does not see are never read.
-#[inline(always)]
-unsafe fn scores<S: Simd, A: Arithmetic<S>, const Q: usize>(
-    view: &View<'_>,
-    tile: &Tile,
-    start: usize,
-    seen: &Range<usize>,
-    work: &mut Work,
-) {
-    let end = start + seen.end;
-    let mut position = start + seen.start / LANES * LANES;
-    if Q * 2 * A::SUMS < 12 && S::REGISTERS >= 32 {
-        // Few sums at a time would wait for each other.
-        while position + 3 * LANES < end {
-            groups::<S, A, Q, 4>(view, tile, start, position, end, work);
-            position += 4 * LANES;
-        }
-    }
-    while position + LANES < end {
-        groups::<S, A, Q, 2>(view, tile, start, position, end, work);
-        position += 2 * LANES;
-    }
-    if position < end {
-        groups::<S, A, Q, 1>(view, tile, start, position, end, work);
-    }
-}
-
-/// Scores of `G` times 16 positions.
-#[inline(always)]
-unsafe fn groups<S: Simd, A: Arithmetic<S>, const Q: usize, const G: usize>(
-    view: &View<'_>,
-    tile: &Tile,
-    start: usize,
-    position: usize,
-    end: usize,
-    work: &mut Work,
-) {
-    let steps = view.layer.shape.head_dim.div_ceil(A::JOINED);
-    let mut keys = [view.keys(position); G];
-    let mut ahead = [[keys[0]; 2]; G];
-    for group in 0..G {
-        let at = position + group * LANES;
-        keys[group] = view.keys(at);
-        if tile.fetches {
-            let next = if at + G * LANES < end {
-                view.keys(at + G * LANES)
-            } else {
-                keys[group]
-            };
-            ahead[group] = [next, view.values(at)];
-            A::fetch_scales(view, at);
-        }
-    }
-    let mut sums = [[A::start_score(tile.queries[0], steps); G]; Q];
-    for vector in 1..Q {
-        sums[vector] = [A::start_score(tile.queries[vector], steps); G];
-    }
-    for step in 0..steps {
-        let at = step * A::KEY_BYTES;
-        if tile.fetches {
-            for [key, value] in ahead {
-                S::fetch(key.wrapping_add(at));
-                S::fetch_far(value.wrapping_add(at));
-            }
-        }
-        let mut loaded = [A::load_key(keys[0].add(at)); G];
-        for group in 1..G {
-            loaded[group] = A::load_key(keys[group].add(at));
-        }
-        for vector in 0..Q {
-            for group in 0..G {
-                let query = tile.queries[vector];
-                sums[vector][group] =
-                    A::add_key(sums[vector][group], loaded[group], query, step, steps);
-            }
-        }
-    }
-    for vector in 0..Q {
-        let to = work.scores[vector].as_mut_ptr().add(position - start);
-        for group in 0..G {
-            let (query, at) = (tile.queries[vector], group * LANES);
-            let score = A::finish_score(sums[vector][group], view, position + at, query, steps);
-            S::store(to.add(at), score);
-        }
-    }
 }

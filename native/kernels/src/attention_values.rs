@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::attention_ahead::Half;
 use crate::attention_tile::{Arithmetic, Tile, Work};
 use crate::attention_view::View;
 use crate::simd::{LANES, Simd};
@@ -16,7 +17,7 @@ const MAX_COLUMNS: usize = 4;
 #[inline(always)]
 pub(crate) unsafe fn weigh<S: Simd, A: Arithmetic<S>, const Q: usize>(
     view: &View<'_>,
-    tile: &Tile,
+    tile: &Tile<'_>,
     start: usize,
     seen: &Range<usize>,
     visible: &[Range<usize>; Q],
@@ -34,10 +35,9 @@ pub(crate) unsafe fn weigh<S: Simd, A: Arithmetic<S>, const Q: usize>(
     } else {
         seen.end..seen.end
     };
-    // Keys that are needed next are asked for in step with what is read here, once.
-    let key_bytes = view.layer.k_token_bytes;
-    let mut fetched_bytes = if tile.fetches {
-        A::TOKENS * key_bytes
+    // Values that are needed next are asked for in step with what is read here, once.
+    let mut fetched_bytes = if tile.ahead.is_some() {
+        A::TOKENS * view.layer.v_token_bytes
     } else {
         0
     };
@@ -76,11 +76,13 @@ pub(crate) unsafe fn weigh<S: Simd, A: Arithmetic<S>, const Q: usize>(
             // Sixteen positions at most between two looks into the block table.
             let rows = view.values(start + t).add(at_column);
             let run = (LANES - t % LANES).min(shared.end - t);
-            let next_keys = tile.next_keys[t / LANES - seen.start / LANES];
+            let next = tile.ahead.map_or(rows, |ahead| {
+                ahead.next(t / LANES - seen.start / LANES, Half::Values)
+            });
             for step in (0..run).step_by(A::TOKENS) {
-                let next_keys = next_keys.wrapping_add((t % LANES + step) * key_bytes);
+                let next = next.wrapping_add((t % LANES + step) * view.layer.v_token_bytes);
                 for line in (0..fetched_bytes).step_by(64) {
-                    S::fetch_far(next_keys.wrapping_add(line));
+                    S::fetch_far(next.wrapping_add(line));
                 }
                 let row = rows.add(step / A::TOKENS * row_bytes);
                 if columns == A::COLUMNS {
@@ -123,5 +125,9 @@ pub(crate) unsafe fn weigh<S: Simd, A: Arithmetic<S>, const Q: usize>(
         }
         first += columns * LANES;
         fetched_bytes = 0;
+    }
+    if let Some(ahead) = tile.ahead {
+        let groups = seen.end.div_ceil(LANES) - seen.start / LANES;
+        ahead.fetch_rest::<S>(groups, Half::Values, LANES * view.layer.v_token_bytes);
     }
 }

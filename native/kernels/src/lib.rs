@@ -15,12 +15,14 @@
 
 mod activation;
 mod attention;
+mod attention_ahead;
 mod attention_bf16;
 mod attention_check;
 mod attention_float;
 mod attention_int8;
 mod attention_join;
 mod attention_pieces;
+mod attention_scores;
 mod attention_softmax;
 mod attention_store;
 mod attention_tile;
