@@ -1,6 +1,7 @@
 //! Memory of keys and values, in blocks that sequences own through their block tables.
 //!
-//! Owns one anonymous mapping whose pages are touched when first written, large ones where the system has them. Per layer and block, for each KV head:
+//! Owns one anonymous mapping whose pages are touched when first written, large ones where the system has them and the pool
+//! is large. Per layer and block, for each KV head:
 //! ```text
 //! K  [blockSize / 16][headDim / n][16][n]   sixteen tokens side by side: scores of 16 tokens are one vector
 //! V  [blockSize / n][stride][n]             stride = valueDim rounded up to 16
@@ -153,7 +154,7 @@ impl KvPool {
                 v_stride,
             });
         }
-        let base = reserve(bytes)?;
+        let base = reserve(bytes, 2 * layers.len())?;
         Ok(Self {
             base,
             bytes,
@@ -222,8 +223,15 @@ impl KvPool {
     }
 }
 
+/// The first token touches a page of each layer's K and of its V. With pages of 2 MB that would be all of a small pool, so
+/// they are asked for where it is an eighth at most.
+fn suits_large_pages(bytes: usize, num_pieces: usize) -> bool {
+    bytes / 8 >= num_pieces * (2 << 20)
+}
+
+/// `num_pieces`: one layer's K or V each.
 #[cfg(unix)]
-fn reserve(bytes: usize) -> Result<*mut u8, KernelError> {
+fn reserve(bytes: usize, num_pieces: usize) -> Result<*mut u8, KernelError> {
     if bytes == 0 {
         return Ok(ptr::null_mut());
     }
@@ -248,10 +256,10 @@ fn reserve(bytes: usize) -> Result<*mut u8, KernelError> {
     // Blocks of a batch lie all over the pool: pages of 2 MB where the system gives them (2 KB runs at random places, Zen 4
     // under KVM, 2026-11-28: 5 to 15 % quicker). It is advice, so a refusal changes nothing.
     #[cfg(target_os = "linux")]
-    // SAFETY: the mapping made above.
-    unsafe {
-        libc::madvise(base, bytes, libc::MADV_HUGEPAGE)
-    };
+    if suits_large_pages(bytes, num_pieces) {
+        // SAFETY: the mapping made above.
+        unsafe { libc::madvise(base, bytes, libc::MADV_HUGEPAGE) };
+    }
     Ok(base.cast())
 }
 
@@ -262,5 +270,17 @@ impl Drop for KvPool {
             // SAFETY: the mapping made in `new`; nobody holds a pointer into it past the pool's life.
             unsafe { libc::munmap(self.base.cast(), self.bytes) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pools_are_resident_as_they_are_written() {
+        // SmolLM2-135M with 64 MiB, 512 MiB and 1 GiB.
+        let suits = [64_usize, 512, 1024].map(|mib| suits_large_pages(mib << 20, 60));
+        assert_eq!(suits, [false, false, true]);
     }
 }
