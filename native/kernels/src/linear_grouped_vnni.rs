@@ -54,6 +54,9 @@ unsafe fn rows_of<const ROWS: usize, const BYTES: bool, const ZEROS: bool>(
         (Codes::Nibbles, 512)
     };
     let mut sums: Sums<ROWS> = [[_mm512_setzero_ps(); 2]; ROWS];
+    for row in 0..ROWS {
+        target.claim(first_row + row);
+    }
     // Walked along, since a division a block would cost as much as its sums.
     let mut scales_at = weights.add(kind.scales_at(blocks, 0)).cast::<f32>();
     // Wherever it points when there are none.

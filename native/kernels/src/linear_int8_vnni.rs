@@ -57,6 +57,9 @@ unsafe fn rows_of<const ROWS: usize, const KIND: u8>(
         _ => (1024, 1088),
     };
     let mut sums: Sums<ROWS> = [[_mm512_setzero_ps(); 2]; ROWS];
+    for row in 0..ROWS {
+        target.claim(first_row + row);
+    }
     for block in 0..blocks {
         let tile = weights.add(block * block_bytes);
         let act = acts.add(block * ROWS);

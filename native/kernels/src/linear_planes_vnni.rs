@@ -44,6 +44,9 @@ unsafe fn rows_of<const ROWS: usize, const FORMAT: u8>(
 ) {
     let planes = const { Planes::at(FORMAT) };
     let mut sums: Sums<ROWS> = [[_mm512_setzero_ps(); 2]; ROWS];
+    for row in 0..ROWS {
+        target.claim(first_row + row);
+    }
     for block in 0..blocks {
         let at = planes.block(blocks, block);
         let act = acts.add(block * ROWS);
