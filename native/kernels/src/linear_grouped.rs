@@ -36,7 +36,7 @@ pub(crate) unsafe fn grouped_rows(
     let block_lines = kind.code_bytes() / 64;
     for (at, rows) in row_tiles(range.clone()).enumerate() {
         let acts = quantised.add(rows.start * blocks);
-        let ahead = Ahead::new(tile, range.len().max(2), block_lines, at, num_row_tiles);
+        let ahead = Ahead::new(tile, block_lines, at, num_row_tiles);
         #[cfg(target_arch = "x86_64")]
         if family == Family::Avx512Vnni {
             linear_grouped_vnni::tile(kind, tile.as_ptr(), blocks, acts, rows, target, &ahead);

@@ -46,7 +46,10 @@ pub(crate) unsafe fn int8_rows(
     let block_lines = kind.tile_bytes(32) / 64;
     for (at, rows) in row_tiles(range.clone()).enumerate() {
         let acts = quantised.add(rows.start * blocks);
-        let ahead = Ahead::new(tile, range.len(), block_lines, at, num_row_tiles);
+        let ahead = match kind {
+            Kind::Nibbles { .. } | Kind::NibblesWithMinimum if range.len() == 1 => Ahead::none(),
+            _ => Ahead::new(tile, block_lines, at, num_row_tiles),
+        };
         #[cfg(target_arch = "x86_64")]
         if family == Family::Avx512Vnni {
             linear_int8_vnni::tile(kind, tile.as_ptr(), blocks, acts, rows, target, &ahead);

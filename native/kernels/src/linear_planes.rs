@@ -41,10 +41,7 @@ pub(crate) unsafe fn planes_rows(
     let block_lines = planes.block_bytes().div_ceil(64);
     for (at, rows) in row_tiles(range.clone()).enumerate() {
         let acts = quantised.add(rows.start * blocks);
-        // A single row too runs ahead of itself: quants and scales are several streams, which the hardware alone follows
-        // badly (one Zen 5 core, weights from memory, 2026-11-23, GMAC/s: Q4_K 26 → 60, Q6_K 25 → 42).
-        let num_rows = range.len().max(2);
-        let ahead = Ahead::new(tile, num_rows, block_lines, at, num_row_tiles);
+        let ahead = Ahead::new(tile, block_lines, at, num_row_tiles);
         #[cfg(target_arch = "x86_64")]
         if family == Family::Avx512Vnni {
             linear_planes_vnni::tile(format, tile.as_ptr(), blocks, acts, rows, target, &ahead);
