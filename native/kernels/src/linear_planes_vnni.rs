@@ -43,6 +43,8 @@ unsafe fn rows_of<const ROWS: usize, const FORMAT: u8>(
     ahead: &Ahead,
 ) {
     let planes = const { Planes::at(FORMAT) };
+    // A constant: computed here it was a call a block, with all sums put on the stack around it.
+    let block_bytes = const { Planes::at(FORMAT).block_bytes() };
     let mut sums: Sums<ROWS> = [[_mm512_setzero_ps(); 2]; ROWS];
     for row in 0..ROWS {
         target.claim(first_row + row);
@@ -50,7 +52,7 @@ unsafe fn rows_of<const ROWS: usize, const FORMAT: u8>(
     for block in 0..blocks {
         let at = planes.block(blocks, block);
         let act = acts.add(block * ROWS);
-        ahead.fetch(block * planes.block_bytes());
+        ahead.fetch(block * block_bytes);
         if planes.is_per_16 {
             // The half is a constant, so that the sums stay in registers.
             add_half::<ROWS, FORMAT, 0>(weights, at, act, &mut sums);

@@ -112,10 +112,12 @@ impl Planes {
         }
     }
 
+    #[inline(always)]
     const fn quant_bytes(&self) -> usize {
         (self.low_bits + self.high_bits) * 128
     }
 
+    #[inline(always)]
     const fn scale_bytes(&self) -> usize {
         match self.scales {
             Scales::Half => TILE_COLUMNS * 2,
@@ -126,6 +128,7 @@ impl Planes {
         }
     }
 
+    #[inline(always)]
     const fn minimum_bytes(&self) -> usize {
         if self.has_minima {
             self.scale_bytes()
@@ -134,6 +137,7 @@ impl Planes {
         }
     }
 
+    #[inline(always)]
     const fn tail_bytes(&self) -> usize {
         match self.scales {
             Scales::Half | Scales::Exponent => 0,
@@ -142,12 +146,14 @@ impl Planes {
         }
     }
 
+    #[inline(always)]
     const fn chunk_bytes(&self, blocks: usize) -> usize {
         blocks * (self.quant_bytes() + self.scale_bytes() + self.minimum_bytes())
             + self.tail_bytes()
     }
 
     /// Bytes of a block and its share of the tail, in a whole chunk.
+    #[inline(always)]
     pub const fn block_bytes(&self) -> usize {
         self.chunk_bytes(CHUNK_BLOCKS) / CHUNK_BLOCKS
     }
@@ -181,6 +187,7 @@ impl Planes {
     }
 
     /// First byte of the high plane, from a block's quants on.
+    #[inline(always)]
     pub const fn high_plane(&self) -> usize {
         self.low_bits * 128
     }
