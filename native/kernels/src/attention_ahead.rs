@@ -39,18 +39,28 @@ impl Ahead {
         self.num_next += 1;
     }
 
-    /// Where the next split's `group` begins; nowhere in particular when it has fewer.
     #[inline(always)]
-    pub fn next(&self, group: usize, half: Half) -> *const u8 {
-        self.next[group % self.next.len()][half as usize]
+    pub fn has_next(&self) -> bool {
+        self.num_next > 0
+    }
+
+    /// Where the next split's `group` begins, or `otherwise` when it has fewer: asking for what is in the cache costs
+    /// little, while an address without memory is looked up each time anew.
+    #[inline(always)]
+    pub fn next(&self, group: usize, half: Half, otherwise: *const u8) -> *const u8 {
+        if group < self.num_next {
+            self.next[group % self.next.len()][half as usize]
+        } else {
+            otherwise
+        }
     }
 
     /// Ask for the groups from `first` on, `bytes` of each: the next split may have more of them than this one.
     #[inline(always)]
     pub unsafe fn fetch_rest<S: Simd>(&self, first: usize, half: Half, bytes: usize) {
-        for group in first..self.num_next {
+        for place in &self.next[first.min(self.num_next)..self.num_next] {
             for at in (0..bytes).step_by(64) {
-                S::fetch_far(self.next(group, half).wrapping_add(at));
+                S::fetch_far(place[half as usize].wrapping_add(at));
             }
         }
     }

@@ -64,7 +64,7 @@ unsafe fn groups<S: Simd, A: Arithmetic<S>, const Q: usize, const G: usize>(
         if let Some(ahead) = tile.ahead {
             let following = at + G * LANES;
             lines[group] = [
-                ahead.next((at - seen.start) / LANES, Half::Keys),
+                ahead.next((at - seen.start) / LANES, Half::Keys, keys[group]),
                 if following < seen.end {
                     view.keys(start + following)
                 } else {
@@ -84,8 +84,12 @@ unsafe fn groups<S: Simd, A: Arithmetic<S>, const Q: usize, const G: usize>(
     for step in 0..steps {
         let byte = step * A::KEY_BYTES;
         if let Some(ahead) = tile.ahead {
-            for [next, following, _] in lines {
-                S::fetch_far(next.wrapping_add(byte));
+            if ahead.has_next() {
+                for [next, _, _] in lines {
+                    S::fetch_far(next.wrapping_add(byte));
+                }
+            }
+            for [_, following, _] in lines {
                 S::fetch(following.wrapping_add(byte));
             }
             if ahead.is_first {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::attention_ahead::Half;
+use crate::attention_ahead::{Ahead, Half};
 use crate::attention_tile::{Arithmetic, Tile, Work};
 use crate::attention_view::View;
 use crate::simd::{LANES, Simd};
@@ -36,7 +36,7 @@ pub(crate) unsafe fn weigh<S: Simd, A: Arithmetic<S>, const Q: usize>(
         seen.end..seen.end
     };
     // Values that are needed next are asked for in step with what is read here, once.
-    let mut fetched_bytes = if tile.ahead.is_some() {
+    let mut fetched_bytes = if tile.ahead.is_some_and(Ahead::has_next) {
         A::TOKENS * view.layer.v_token_bytes
     } else {
         0
@@ -77,7 +77,9 @@ pub(crate) unsafe fn weigh<S: Simd, A: Arithmetic<S>, const Q: usize>(
             let rows = view.values(start + t).add(at_column);
             let run = (LANES - t % LANES).min(shared.end - t);
             let next = tile.ahead.map_or(rows, |ahead| {
-                ahead.next(t / LANES - seen.start / LANES, Half::Values)
+                // `rows` less what is added to it below.
+                let here = rows.wrapping_sub(t % LANES * view.layer.v_token_bytes);
+                ahead.next(t / LANES - seen.start / LANES, Half::Values, here)
             });
             for step in (0..run).step_by(A::TOKENS) {
                 let next = next.wrapping_add((t % LANES + step) * view.layer.v_token_bytes);
