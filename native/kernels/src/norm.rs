@@ -8,7 +8,7 @@ use crate::pool::Pool;
 use crate::simd::{LANES, Simd};
 
 /// Rows that are worth another thread's attention.
-const ROWS_A_CHUNK: usize = 16;
+const ROWS_A_CHUNK: usize = 8;
 
 /// `x` and `out` are `[rows, width]`, width = `weight.len()`.
 pub fn rms_norm(

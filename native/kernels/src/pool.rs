@@ -3,12 +3,14 @@
 //! Invariants:
 //! P1 A chunk is run exactly once: it is claimed by one compare-and-swap on a word that carries the job's generation.
 //! P2 The job's closure outlives every call of it: `run` returns only when as many chunks are done as there are.
-//! P3 A thread the system has taken away holds up at most the chunk it has claimed; the others are taken by the caller
+//! P3 The closure is read by whoever holds a claim of its generation, and replaced only when no claim is held: it needs no
+//!    lock. `run` writes it before the word, and the claim is the read that follows the word.
+//! P4 A thread the system has taken away holds up at most the chunk it has claimed; the others are taken by the caller
 //!    (static halves fell to a thousandth of their speed when another process took a core).
 //!
 //! Idle workers spin for a bounded time, since a step is hundreds of short jobs, then park.
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::mem::transmute;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -29,20 +31,23 @@ fn unpack(word: u64) -> (u32, u16, u16) {
     ((word >> 32) as u32, (word >> 16) as u16, word as u16)
 }
 
+/// What threads pass to and fro lies in one cache line, so that a worker that sees a new word has the job with it.
+#[repr(align(64))]
 struct Shared {
     word: AtomicU64,
-    job: Mutex<Option<SendJob>>,
+    /// Of the generation in `word` (P3).
+    job: UnsafeCell<Option<Job>>,
     done: AtomicUsize,
     has_panicked: AtomicBool,
     is_closing: AtomicBool,
     parked: Vec<AtomicBool>,
 }
 
-#[derive(Clone, Copy)]
-struct SendJob(Job);
-
-// SAFETY: the closure is `Sync`, and P2 keeps it alive while other threads may call it.
-unsafe impl Send for SendJob {}
+// SAFETY: the closure is `Sync`, and P2 keeps it alive while other threads may call it; P3 orders the reads and writes of
+// the pointer to it.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
 
 pub struct Pool {
     shared: Arc<Shared>,
@@ -62,7 +67,7 @@ impl Pool {
         let workers = threads.clamp(1, 1024) - 1;
         let shared = Arc::new(Shared {
             word: AtomicU64::new(pack(0, 0, 0)),
-            job: Mutex::new(None),
+            job: UnsafeCell::new(None),
             done: AtomicUsize::new(0),
             has_panicked: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
@@ -106,7 +111,8 @@ impl Pool {
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes; P2 keeps the closure alive for every call made through it.
         let job: Job = unsafe { transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(f) };
-        *lock(&shared.job) = Some(SendJob(job));
+        // SAFETY: P3: the last job's chunks are all done, and `running` keeps other callers out.
+        unsafe { *shared.job.get() = Some(job) };
         shared.done.store(0, Ordering::Relaxed);
         let generation = unpack(shared.word.load(Ordering::Relaxed))
             .0
@@ -120,7 +126,7 @@ impl Pool {
             }
         }
         IS_INSIDE.set(true);
-        claim_all(shared, generation, job);
+        claim_all(shared, generation);
         IS_INSIDE.set(false);
         let mut spins = 0_u32;
         while shared.done.load(Ordering::Acquire) < chunks {
@@ -131,7 +137,6 @@ impl Pool {
                 thread::yield_now();
             }
         }
-        *lock(&shared.job) = None;
         if shared.has_panicked.swap(false, Ordering::Relaxed) {
             panic!("a compute thread panicked; its message is on stderr");
         }
@@ -158,7 +163,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Claim and run chunks of this generation until none is left (P1).
-fn claim_all(shared: &Shared, generation: u32, job: Job) {
+fn claim_all(shared: &Shared, generation: u32) {
     loop {
         let word = shared.word.load(Ordering::Acquire);
         let (current, chunks, next) = unpack(word);
@@ -173,8 +178,12 @@ fn claim_all(shared: &Shared, generation: u32, job: Job) {
         {
             continue;
         }
-        // SAFETY: the claim above keeps `run` from returning before `done` is raised below (P2).
-        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(usize::from(next)) }));
+        // SAFETY: the claim above keeps `run` from returning before `done` is raised below, so the job is this generation's
+        // (P3) and alive (P2).
+        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
+            let job = *shared.job.get();
+            (*job.expect("a word with chunks has a job"))(usize::from(next));
+        }));
         if outcome.is_err() {
             shared.has_panicked.store(true, Ordering::Relaxed);
         }
@@ -211,14 +220,7 @@ fn work(shared: &Shared, index: usize) {
             shared.parked[index].store(false, Ordering::SeqCst);
             spins = 0;
         };
-        // The job is read under its lock: a job already over is gone, and its generation cannot be claimed any more.
-        let job = *lock(&shared.job);
-        if let Some(SendJob(job)) = job {
-            let current = unpack(shared.word.load(Ordering::Acquire)).0;
-            if current == generation {
-                claim_all(shared, generation, job);
-            }
-        }
+        claim_all(shared, generation);
         seen = generation;
     }
 }
