@@ -8,7 +8,9 @@
 //! ```
 //! The index holds the digest of every part, and the end holds the index's: every byte that is read as a weight was
 //! checked. F1: a file has its name only once it is whole and on the disk. F2: nothing of a file is used before all of
-//! it was checked. F3: a writer that does not finish leaves no file.
+//! it was checked. F3: a writer that does not finish leaves no file. F4: it is written in pieces of 2 MB, and mapped with
+//! advice to take large pages, so that file systems with large folios (XFS; ext4 from Linux 6.16 on) map it in pages of 2 MB:
+//! weights that come from memory are read up to twice as fast as through pages of 4 KB.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -29,6 +31,9 @@ const LINE: usize = 64;
 /// Digest of the sources that lay packed weights out, made by `build.rs`: other code never reads these bytes.
 const LAYOUT: &str = env!("INGOT_PACK_LAYOUT");
 
+/// A large page.
+const PIECE: usize = 2 << 20;
+
 /// Several models of a process may pack the same weights at once.
 static WRITERS: AtomicU32 = AtomicU32::new(0);
 
@@ -37,7 +42,9 @@ pub struct PackWriter {
     /// Where it is written; renamed to `path` at the end (F1).
     scratch: PathBuf,
     path: PathBuf,
+    /// Where the next byte goes; those of the last piece are still in memory.
     offset: u64,
+    piece: Vec<u8>,
     index: PackIndex,
 }
 
@@ -57,6 +64,7 @@ impl PackWriter {
             scratch,
             path,
             offset: 0,
+            piece: Vec::with_capacity(PIECE),
             index: PackIndex {
                 key: key.to_owned(),
                 weights: Vec::new(),
@@ -111,7 +119,8 @@ impl PackWriter {
         end[16..16 + DIGEST_BYTES].copy_from_slice(blake3::hash(&index).as_bytes());
         end[LINE - END.len()..].copy_from_slice(END);
         self.write(&end)?;
-        let settle = || -> io::Result<()> {
+        let mut settle = || -> io::Result<()> {
+            self.file.write_all(&self.piece)?;
             self.file.sync_all()?;
             std::fs::rename(&self.scratch, &self.path)?;
             // The name is on the disk once its folder is; not every system lets a folder be opened for that.
@@ -138,11 +147,24 @@ impl PackWriter {
     /// Padded to whole lines.
     fn write(&mut self, bytes: &[u8]) -> Outcome<()> {
         let padding = bytes.len().next_multiple_of(LINE) - bytes.len();
-        self.file
-            .write_all(bytes)
-            .and_then(|()| self.file.write_all(&[0; LINE][..padding]))
+        self.write_pieces(bytes)
+            .and_then(|()| self.write_pieces(&[0; LINE][..padding]))
             .map_err(|cause| unwritten(&self.path, &cause))?;
         self.offset += (bytes.len() + padding) as u64;
+        Ok(())
+    }
+
+    /// F4. Whole pieces at places that are multiples of their size.
+    fn write_pieces(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(PIECE - self.piece.len()));
+            self.piece.extend_from_slice(now);
+            bytes = later;
+            if self.piece.len() == PIECE {
+                self.file.write_all(&self.piece)?;
+                self.piece.clear();
+            }
+        }
         Ok(())
     }
 }
@@ -162,6 +184,9 @@ pub fn open(path: &str, key: &str, pool: &Pool) -> Outcome<Vec<(String, Weight)>
     // ends the process, as with any mapped weights.
     let map =
         unsafe { Mmap::map(&file) }.map_err(|cause| no(&format!("cannot be mapped: {cause}")))?;
+    // F4. It is advice: a refusal changes nothing.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
     let map = Arc::new(map);
     let index = read_index(&map).map_err(no)?;
     if index.key != key {
