@@ -47,6 +47,20 @@ impl Ahead {
         }
     }
 
+    /// For bf16: all row tiles share the next column tile, into the second cache, and a single one asks for nothing, since it
+    /// is the hardware's own stream that is faster then (one Zen 4 core, pages of 2 MB, 2026-11-28, 4 rows: 66 GMAC/s, and
+    /// 44 when asking).
+    pub fn of_next(tile: &[u8], lines: usize, row_tile: usize, num_row_tiles: usize) -> Self {
+        if num_row_tiles == 1 {
+            return Self::none();
+        }
+        Self {
+            from: tile.as_ptr_range().end,
+            lines: lines * row_tile / num_row_tiles..lines * (row_tile + 1) / num_row_tiles,
+            is_near: false,
+        }
+    }
+
     /// Nothing: the hardware's own stream is left alone.
     pub fn none() -> Self {
         Self {

@@ -13,11 +13,16 @@ use crate::attention_bf16::store_rounded;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::multiplies_bf16;
 use crate::linear::{TILE_ROWS, Target, row_tiles};
+use crate::linear_ahead::Ahead;
 use crate::packed_linear::TILE_COLUMNS;
 use crate::simd::{LANES, Simd};
 
 /// Weights of smaller magnitude are packed as 0.
 const SMALLEST_WEIGHT: f32 = f32::from_bits((127 - 62) << 23);
+
+/// Words of a column between two askings for weights of the next tile, and the cache lines of a tile that they are.
+const STEP: usize = 8;
+const STEP_LINES: usize = STEP * TILE_COLUMNS * 4 / 64;
 
 /// Byte of a weight in its tile.
 fn byte_at(k: usize, column: usize) -> usize {
@@ -138,15 +143,18 @@ unsafe fn row_tiles_of<S: Simd, D: Dot<S>>(
     range: Range<usize>,
     target: &Target,
 ) {
-    for rows in row_tiles(range) {
+    let bytes = std::slice::from_raw_parts(tile.cast::<u8>(), words * TILE_COLUMNS * 4);
+    let num_row_tiles = range.len().div_ceil(TILE_ROWS);
+    for (at, rows) in row_tiles(range).enumerate() {
         let (from, first) = (x.add(rows.start * words), rows.start);
+        let ahead = Ahead::of_next(bytes, STEP_LINES, at, num_row_tiles);
         match rows.len() {
-            1 => multiply::<S, D, 1>(tile, words, from, first, target),
-            2 => multiply::<S, D, 2>(tile, words, from, first, target),
-            3 => multiply::<S, D, 3>(tile, words, from, first, target),
-            4 => multiply::<S, D, 4>(tile, words, from, first, target),
-            5 => multiply::<S, D, 5>(tile, words, from, first, target),
-            _ => multiply::<S, D, TILE_ROWS>(tile, words, from, first, target),
+            1 => multiply::<S, D, 1>(tile, words, from, first, target, &ahead),
+            2 => multiply::<S, D, 2>(tile, words, from, first, target, &ahead),
+            3 => multiply::<S, D, 3>(tile, words, from, first, target, &ahead),
+            4 => multiply::<S, D, 4>(tile, words, from, first, target, &ahead),
+            5 => multiply::<S, D, 5>(tile, words, from, first, target, &ahead),
+            _ => multiply::<S, D, TILE_ROWS>(tile, words, from, first, target, &ahead),
         }
     }
 }
@@ -158,9 +166,13 @@ unsafe fn multiply<S: Simd, D: Dot<S>, const ROWS: usize>(
     x: *const u32,
     first_row: usize,
     target: &Target,
+    ahead: &Ahead,
 ) {
     let mut sums = [[S::splat(0.0); 2]; ROWS];
     for at in 0..words {
+        if at.is_multiple_of(STEP) {
+            ahead.fetch(at * TILE_COLUMNS * 4);
+        }
         let weights = tile.add(at * TILE_COLUMNS);
         let (low, high) = (S::load_words(weights), S::load_words(weights.add(LANES)));
         for row in 0..ROWS {
