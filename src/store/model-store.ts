@@ -165,7 +165,9 @@ export class ModelStore {
   /** Ends fetches under way (they stay resumable) and closes all connections. */
   async close(): Promise<void> {
     this.flights.abort(new Error('the store was closed'))
-    await (await this.remote)?.http.close()
+    // What could not be loaded has no connections.
+    const remote = await this.remote?.catch(() => undefined)
+    await remote?.http.close()
   }
 
   private async obtain(
@@ -272,11 +274,18 @@ export class ModelStore {
     return (await this.reach()).fetch(source, context)
   }
 
+  /** Whoever asks after a failure tries again. */
   private reach(): Promise<RemoteSources> {
-    this.remote ??= import('./sources/remote-sources.ts').then(
-      ({ RemoteSources }) => new RemoteSources(this.options),
-    )
+    this.remote ??= this.loadRemote().catch((error: unknown) => {
+      this.remote = undefined
+      throw error
+    })
     return this.remote
+  }
+
+  private async loadRemote(): Promise<RemoteSources> {
+    const { RemoteSources } = await import('./sources/remote-sources.ts')
+    return new RemoteSources(this.options)
   }
 
   /** A blob that was touched since it was hashed is hashed again; one that is damaged is removed, to be fetched anew. */

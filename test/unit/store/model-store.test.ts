@@ -54,6 +54,23 @@ describe('the store', () => {
     expect(elsewhere).toMatchObject({ digest, source: 'hf:a/b@main/c.gguf', revision: null })
   })
 
+  it('tries again what could not be loaded for fetching, and can be closed after it', async () => {
+    let numFailures = 2
+    const http = {
+      maxAttempts: 3,
+      get retryDelayMs() {
+        if (numFailures-- > 0) throw new Error('not there')
+        return 1
+      },
+    }
+    const failing = await makeStore({ root: store.root, http })
+    await expect(failing.fetch(reference(url))).rejects.toThrow('not there')
+    await failing.close()
+    await expect(failing.fetch(reference(url))).rejects.toThrow('not there')
+    expect(await failing.fetch(reference(url))).toMatchObject({ digest })
+    await failing.close()
+  })
+
   it('keeps one file of equal content from two sources', async () => {
     await store.fetch(reference(url))
     await store.fetch(reference(web.serve('/copy.gguf', bytes)))
