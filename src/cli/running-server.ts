@@ -106,7 +106,10 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
     })
     const address = await listen(server, config.server)
     // While weights load, so that no request waits for it.
-    void server.compileSchemas()
+    server.compileSchemas().catch((error: unknown) => {
+      // Requests of that route are answered with a 500; all others go on.
+      logger.error({ err: error }, 'the schema of a route cannot be compiled')
+    })
     const report = served.report(version, choices)
     const modules = loadModules(pool.tools.adapters, config.adapters, [...pool.endpoints.keys()])
     const ready = Promise.all([served.readyLine(address), modules]).then(([line]) => line)

@@ -29,6 +29,13 @@ it('compiles no schema before somebody needs it', async () => {
   await expect(validators.compileAll()).rejects.toThrow(/type/)
 })
 
+it('answers every request of a route whose schema cannot be compiled with a fault of the server', async () => {
+  const { validators, post } = await serverWith(BROKEN)
+  await expect(validators.compileAll()).rejects.toThrow(/type/)
+  expect((await post({})).statusCode).toBe(500)
+  expect((await post({})).statusCode).toBe(500)
+})
+
 it('validates alike whether a request or a pause had it compiled', async () => {
   const schema = { type: 'object', required: ['a'], properties: { a: { type: 'number' } } }
   for (const isEarly of [false, true]) {
