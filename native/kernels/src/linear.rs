@@ -194,8 +194,8 @@ pub(crate) struct Target {
 
 impl Target {
     /// Ask for the lines that a row of a tile will be written to, to own them. Stores leave in order: one that waits for
-    /// its line keeps the next ones, and in the end the products, waiting (one Zen 4 core, Q4_0 576×3072, 252 rows, variants in
-    /// turns, 2026-11-28, share of the VNNI peak: 74.5 → 77.1 %, weights and outputs from memory 73.3 → 76.0 %).
+    /// its line keeps the next ones, and in the end the products, waiting (a copy of the loop, one Zen 4 core, Q4_0 576×3072, 252 rows,
+    /// variants in turns, 2026-11-28, share of the VNNI peak: 74.5 → 77.1 %, weights and outputs from memory 73.3 → 76.0 %).
     ///
     /// # Safety
     /// `row` is a row of the output this target was made for.
