@@ -16,6 +16,8 @@ use crate::pool::Pool;
 
 /// What the activations of a piece may take of the second cache, beside the weights that pass through it.
 const PIECE_BYTES: usize = 512 << 10;
+/// Rows of a piece at least, whatever they take: each piece reads all weights, from memory where the model is large.
+const LEAST_ROWS: usize = 8 * TILE_ROWS;
 /// From this many rows a thread on, work is cut by rows.
 const ROWS_A_THREAD: usize = 4;
 /// Multiply-adds from which each thread gets a second piece, so that a thread taken away costs a quarter and not a half.
@@ -78,7 +80,7 @@ impl<'a> Fused<'a> {
         pool: &Pool,
     ) {
         let (k, n, inner) = (self.mlp.gate_up.k(), self.mlp.down.n(), self.mlp.inner());
-        let most_rows = (PIECE_BYTES / self.sizes.row_bytes()).max(2 * TILE_ROWS);
+        let most_rows = (PIECE_BYTES / self.sizes.row_bytes()).max(LEAST_ROWS);
         let threads = pool.threads();
         let is_large = rows * inner * (2 * k + n) > LARGE;
         let pieces = rows
