@@ -6,9 +6,8 @@ use ingot_kernels::{
     Activations, Curve, Format, Gated, GatedMlp, MlpLayer, PackedLinear, Part, Pool, Scratch,
     gated, gated_mlp, gated_mlp_in_turn, use_kernels,
 };
-use support::{FORMATS, Random, bits, run_linear, stored};
+use support::{FORMATS, KERNELS, Random, bits, run_linear, stored};
 
-const FAMILIES: [&str; 4] = ["scalar", "avx2", "avx512-vnni", "avx512-bf16"];
 const ACTIVATIONS: [Activations; 3] = [Activations::F32, Activations::Bf16, Activations::Int8];
 
 struct Mlp {
@@ -91,7 +90,7 @@ fn every_format_has_the_bits_of_its_layers_in_turn() {
         for activations in ACTIVATIONS {
             use_kernels("scalar");
             let expected = apart(&mlp, &x, 21, activations);
-            for kernels in FAMILIES.into_iter().filter(|name| use_kernels(name)) {
+            for kernels in KERNELS.into_iter().filter(|name| use_kernels(name)) {
                 for (pool, rows) in [(&pools[0], 21), (&pools[1], 21), (&pools[1], 5)] {
                     let scratch = &mut Scratch::default();
                     let out = whole(&mlp, &x[..rows * 256], rows, activations, scratch, pool);
@@ -186,7 +185,7 @@ fn every_unit_has_the_bits_of_its_operator() {
             for mlp in &mlps {
                 let mlp = mlp.with(unit, true);
                 let expected = apart(&mlp, &x, 17, Activations::Int8);
-                for kernels in FAMILIES.into_iter().filter(|name| use_kernels(name)) {
+                for kernels in KERNELS.into_iter().filter(|name| use_kernels(name)) {
                     for rows in [1, 3, 17] {
                         let x = &x[..rows * 64];
                         let scratch = &mut Scratch::default();
