@@ -14,7 +14,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::mem::transmute;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::{self, JoinHandle, Thread};
 
 type Job = *const (dyn Fn(usize) + Sync);
@@ -105,8 +105,11 @@ impl Pool {
         if is_alone || IS_INSIDE.get() {
             return (0..chunks).for_each(f);
         }
-        let Ok(_running) = self.running.try_lock() else {
-            return (0..chunks).for_each(f);
+        let _running = match self.running.try_lock() {
+            Ok(running) => running,
+            // A job before this one panicked after all its chunks had ended: there is nothing behind the lock to be broken.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return (0..chunks).for_each(f),
         };
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes; P2 keeps the closure alive for every call made through it.
@@ -229,6 +232,7 @@ fn work(shared: &Shared, index: usize) {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicU32;
+    use std::time::Instant;
 
     #[test]
     fn every_chunk_is_run_once() {
@@ -257,6 +261,18 @@ mod tests {
             pool.run(16, &|chunk| assert_ne!(chunk, 11));
         }));
         assert!(outcome.is_err());
+        // All threads take part again: a chunk waits until three are under way.
+        let (under_way, start) = (AtomicUsize::new(0), Instant::now());
+        pool.run(3, &|_| {
+            under_way.fetch_add(1, Ordering::SeqCst);
+            while under_way.load(Ordering::SeqCst) < 3 && start.elapsed().as_secs() < 60 {
+                thread::yield_now();
+            }
+        });
+        assert!(
+            start.elapsed().as_secs() < 60,
+            "chunks run one after another"
+        );
         let sum = AtomicUsize::new(0);
         pool.run(16, &|chunk| {
             pool.run(2, &|_| {

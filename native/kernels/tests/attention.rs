@@ -12,7 +12,7 @@ use support::attention::{
     BLOCK, DTYPES, MAX_BLOCKS, Options, SHAPES, Sequence, Shape, World, sequence, shape, variants,
     worst_error,
 };
-use support::{KERNELS, Random, bits};
+use support::{KERNELS, Random, bits, naming_kernels};
 
 #[test]
 fn f32_attention_matches_f64_arithmetic() {
@@ -57,6 +57,7 @@ fn narrower_kv_stays_within_its_stated_error() {
 
 #[test]
 fn tiny_and_huge_numbers_have_the_same_bits_on_all_kernels() {
+    let _naming = naming_kernels();
     let pool = Pool::new(1);
     let mut random = Random(17);
     let shape = shape(4, 2, 24, 24);
@@ -98,6 +99,7 @@ fn leaves_no_trace(
     pools: &[Arc<Pool>],
     random: &mut Random,
 ) {
+    let _naming = naming_kernels();
     let mut world = World::new(shape, dtype, options);
     let len = 530;
     let a = sequence(len, world.width(), 0.., random);

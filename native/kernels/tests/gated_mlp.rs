@@ -6,7 +6,7 @@ use ingot_kernels::{
     Activations, Curve, Format, Gated, GatedMlp, MlpLayer, PackedLinear, Part, Pool, Scratch,
     gated, gated_mlp, gated_mlp_in_turn, use_kernels,
 };
-use support::{FORMATS, KERNELS, Random, bits, run_linear, stored};
+use support::{FORMATS, KERNELS, Random, bits, naming_kernels, run_linear, stored};
 
 const ACTIVATIONS: [Activations; 3] = [Activations::F32, Activations::Bf16, Activations::Int8];
 
@@ -81,6 +81,7 @@ fn whole(
 
 #[test]
 fn every_format_has_the_bits_of_its_layers_in_turn() {
+    let _naming = naming_kernels();
     let mut random = Random(51);
     let pools = [Pool::new(1), Pool::new(2)];
     for format in FORMATS {
@@ -157,6 +158,7 @@ fn rows_that_take_many_pieces_have_the_bits_of_a_few() {
 
 #[test]
 fn every_unit_has_the_bits_of_its_operator() {
+    let _naming = naming_kernels();
     let mut random = Random(54);
     let pool = Pool::new(2);
     let mlps = [Format::Q4_1, Format::BF16]

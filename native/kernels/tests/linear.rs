@@ -3,7 +3,9 @@
 mod support;
 
 use ingot_kernels::{Activations, Format, PackedLinear, Part, Pool, Scratch, linear, use_kernels};
-use support::{FORMATS, KERNELS, Random, bits, halves, inputs, quantised, run_linear, stored};
+use support::{
+    FORMATS, KERNELS, Random, bits, halves, inputs, naming_kernels, quantised, run_linear, stored,
+};
 
 #[test]
 fn a_packed_row_dequantises_to_the_formats_own_values() {
@@ -152,6 +154,7 @@ fn a_row_of_k_quants_has_the_same_bits_alone_in_any_batch_on_any_threads_and_ker
 }
 
 fn check_repetition(k: usize, sizes: &[(Format, usize)], seed: u64) {
+    let _naming = naming_kernels();
     let mut random = Random(seed);
     let pools = [Pool::new(1), Pool::new(2), Pool::new(3)];
     let parts: Vec<_> = sizes
@@ -288,6 +291,7 @@ fn what_is_not_a_number_stays_so_in_its_own_row_only() {
 
 #[test]
 fn the_largest_weights_and_activations_saturate_nothing() {
+    let _naming = naming_kernels();
     let pool = Pool::new(1);
     let n = 33;
     for format in quantised() {

@@ -6,6 +6,8 @@ pub mod fields;
 pub mod known;
 pub mod quantized;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use half::f16;
 use ingot_kernels::{Activations, Format, PackedLinear, Pool, Scratch, linear};
 
@@ -19,6 +21,12 @@ pub const KERNELS: [&str; 7] = [
     "avx512-vnni",
     "avx512-bf16",
 ];
+
+/// Held while kernels are named: the choice is the whole process's, and a binary's tests run at the same time.
+pub fn naming_kernels() -> MutexGuard<'static, ()> {
+    static NAMING: Mutex<()> = Mutex::new(());
+    NAMING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 pub struct Random(pub u64);
 
