@@ -15,7 +15,7 @@ export interface ServingConfig {
   readonly weights: string
   readonly activations: string
   readonly kvDtype: string
-  /** Kernel family of the machine: `avx512-vnni`, `avx2`, …; their sums differ in the last bits. */
+  /** Kernel family of the machine: `avx512-vnni`, `avx2`, …; all are tested to give the same bits, which a proof does not rest on. */
   readonly kernels: string
   readonly ortVersion: string
   /** Ingot's own version. */
